@@ -1,0 +1,117 @@
+// swift-tools-version: 6.2
+// Strata's package: one target per folder of Docs/Architecture.md, so that the compiler holds every module boundary.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+func module(_ name: String, in folder: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(folder)\(name)", swiftSettings: settings)
+}
+
+func disk(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    module(name, in: "IOBackends/", dependencies)
+}
+
+func engine(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    module(name, in: "Engine/", dependencies)
+}
+
+func tests(_ name: String, in folder: String = "", _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(folder)\(name)", swiftSettings: settings)
+}
+
+let grpc: [Target.Dependency] = [
+    .product(name: "GRPCCore", package: "grpc-swift-2"),
+    .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+    .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+    .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+]
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+
+let package = Package(
+    name: "strata",
+    products: [
+        .executable(name: "Server", targets: ["Server"]),
+        .executable(name: "LoadGen", targets: ["LoadGen"]),
+        .library(name: "StrataClient", targets: ["StrataClient"]),
+        .library(
+            name: "StrataEngine",
+            targets: ["FileIO", "PosixIO", "SimulatedIO", "Memory", "SegmentedLog", "Storage", "Raft", "Cluster"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+        .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+        .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLiburing", path: "Sources/IOBackends/CLiburing", pkgConfig: "liburing",
+            providers: [.apt(["liburing-dev"])]),
+        .systemLibrary(
+            name: "CJemalloc", path: "Sources/Engine/CJemalloc", pkgConfig: "jemalloc",
+            providers: [.apt(["libjemalloc-dev"])]),
+        .target(name: "CEngine", path: "Sources/Engine/CEngine", cSettings: [.define("_GNU_SOURCE")]),
+
+        disk("FileIO"),
+        disk("PosixIO", ["FileIO"]),
+        disk("UringIO", ["FileIO", "CLiburing"]),
+        disk("SimulatedIO", ["FileIO"]),
+
+        engine("Telemetry", [.product(name: "CoreMetrics", package: "swift-metrics")]),
+        engine("Memory", ["CEngine", "CJemalloc"]),
+        engine("Records", ["CEngine"]),
+        engine("SegmentedLog", ["FileIO", "CEngine"]),
+        engine("Storage", ["FileIO", "Memory", "CEngine"]),
+        engine("Raft"),
+        engine("Cluster", ["Raft", "SegmentedLog", "FileIO", "Telemetry"]),
+        engine("KeyValue", ["Cluster", "Storage", "Raft"]),
+        engine("Broker", ["Cluster", "Records", "SegmentedLog", "Raft"]),
+
+        .target(
+            name: "StrataProtocol", dependencies: grpc, path: "Sources/Protocol", exclude: ["Proto"],
+            swiftSettings: settings),
+        .target(
+            name: "StrataClient", dependencies: ["StrataProtocol", "Records"] + grpc + nio, path: "Sources/Client",
+            swiftSettings: settings),
+        .target(name: "LabKit", dependencies: ["Telemetry", histogram], path: "Sources/LabKit", swiftSettings: settings),
+        .executableTarget(
+            name: "Server",
+            dependencies: [
+                "PosixIO", "UringIO", "SimulatedIO", "Memory", "SegmentedLog", "Storage", "Raft", "Cluster", "KeyValue",
+                "Broker", "Records", "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Metrics", package: "swift-metrics"),
+            ] + grpc + nio,
+            path: "Sources/Server", swiftSettings: settings),
+        .executableTarget(
+            name: "LoadGen",
+            dependencies: [
+                "LabKit", "StrataClient", "StrataProtocol", "Storage", "Memory", "Records", "Telemetry", "PosixIO",
+                logging, arguments, histogram,
+            ] + grpc + nio,
+            path: "Sources/LoadGen", swiftSettings: settings),
+    ]
+)

@@ -1,0 +1,63 @@
+// Everything that can happen to a core. Time, storage completions and the network are inputs like any other, so that a
+// run is the list of its inputs and can be replayed.
+
+/// One event for a core.
+public enum Input: Hashable, Sendable {
+    /// One tick of the host's clock (10 ms in Strata's hosts; the core only counts).
+    case tick
+    case receive(Message)
+    /// Ask for a read index. `context` is unique per node and never reused.
+    case readIndex(context: UInt64)
+    /// Everything up to `index`, whose entry had `term` when it was handed to storage, is durable. The term guards
+    /// against an overwritten suffix (etcd-io/raft `rawnode.go`, the ABA comment).
+    case appendDurable(index: LogIndex, term: Term)
+    /// The hard state handed to storage is durable.
+    case hardStateDurable(HardState)
+    /// The state machine has applied everything up to `index`.
+    case applied(LogIndex)
+    /// Entries that a ``LogReader`` reported as pending are in memory now: peers that waited can be served.
+    case entriesAvailable
+    /// Start an election now (PreVote first).
+    case campaign
+    /// The connection to the leader is gone: stop trusting its lease and start PreVote soon.
+    case forgetLeader
+    case transferLeadership(to: NodeID)
+    /// A message to this peer was lost for sure.
+    case unreachable(NodeID)
+    /// The node's own disk is stuck: a leader gives up.
+    case storageStalled
+}
+
+/// What the core may ask about entries below its last index. Must answer from memory, at once.
+public protocol LogReader {
+    /// Headers of entries `from...through`, contiguous from `from`, at least one and otherwise at most `maxBytes` in sum.
+    func entries(from: LogIndex, through: LogIndex, maxBytes: Int) -> LogRead
+}
+
+/// Answer of a ``LogReader``.
+public enum LogRead: Sendable {
+    case entries([EntryHeader])
+    /// On disk only; the host is fetching them and will say ``Input/entriesAvailable``.
+    case pending
+    /// Older than the log's first entry: the peer needs a snapshot.
+    case compacted
+}
+
+/// A proposal as the core sees it.
+public struct ProposedEntry: Hashable, Sendable {
+    public var kind: EntryKind
+    public var byteCount: UInt32
+    public init(kind: EntryKind, byteCount: UInt32) {
+        self.kind = kind
+        self.byteCount = byteCount
+    }
+}
+
+/// Why a proposal was not appended. In each case the entry is certainly in no log.
+public enum ProposalDropped: Error, Hashable, Sendable {
+    case notLeader(leader: NodeID?)
+    /// Leadership is being handed over.
+    case transferring
+    /// Too many uncommitted bytes: retry later.
+    case overloaded
+}
