@@ -19,3 +19,21 @@ static inline void strata_spin_pause(void) {
     __builtin_ia32_pause();
 #endif
 }
+
+// The C library's own allocator, also when another malloc (jemalloc) is linked over it. Pair each with __libc_free.
+void *__libc_malloc(size_t count);
+void *__libc_memalign(size_t alignment, size_t count);
+void __libc_free(void *address);
+
+// Bit i is set when byte i of the 16 bytes at `bytes` equals `value`.
+static inline uint32_t strata_match16(const void *bytes, uint8_t value) {
+#if defined(__SSE2__)
+    typedef char vector __attribute__((vector_size(16), aligned(1)));
+    vector pattern = (vector){} + (char)value;
+    return (uint32_t)__builtin_ia32_pmovmskb128((__attribute__((vector_size(16))) char)(*(const vector *)bytes == pattern));
+#else
+    uint32_t mask = 0;
+    for (int i = 0; i < 16; i++) mask |= (uint32_t)(((const uint8_t *)bytes)[i] == value) << i;
+    return mask;
+#endif
+}
