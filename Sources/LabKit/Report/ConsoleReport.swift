@@ -1,0 +1,131 @@
+// What is printed when a run ends: the verdict, where it was measured, one line per scenario, the faults, the check of
+// the data. Plain text, so that it can be pasted into a note.
+
+/// The closing text of a run.
+public enum ConsoleReport {
+    public static func render(_ report: RunReport, files: [String]) -> String {
+        var text = "\n" + verdict(report) + "\n" + surroundings(report) + "\n\n"
+        text += scenarios(report)
+        if let failover = report.failover {
+            text += "\n" + self.failover(failover)
+        }
+        if let verification = report.verification {
+            text += "\n" + self.verification(verification)
+        }
+        text += "\n" + caveats(report)
+        if !files.isEmpty {
+            text += "files  " + files.joined(separator: "\n       ") + "\n"
+        }
+        return text
+    }
+
+    private static func verdict(_ report: RunReport) -> String {
+        let passed = report.checks.count(where: \.passed)
+        let word: String
+        if report.dataCheckFailed {
+            word = "DATA LOST OR WRONG"
+        } else if report.state != .complete {
+            word = report.state.rawValue.uppercased()
+        } else {
+            word = report.valid ? "VALID" : "INVALID"
+        }
+        var text = "run \(report.run)   \(word) (\(passed)/\(report.checks.count) checks)   "
+        text += "\(NumberText.fixed(report.seconds, 0)) s"
+        if let failure = report.failure {
+            text += "\n  failed: \(failure)"
+        }
+        for check in report.checks where !check.passed {
+            text += "\n  \(check.voidsRun ? "✗" : "⚠") \(check.check): \(check.detail)"
+        }
+        return text
+    }
+
+    private static func surroundings(_ report: RunReport) -> String {
+        let machine = report.environment
+        let memory = NumberText.fixed(Double(machine.memoryBytes) / 1_073_741_824, 0)
+        let identity = report.identity
+        var text = "host \(machine.host): \(machine.cpu), \(machine.vcpus) vCPU, \(memory) GiB, \(machine.fileSystem), "
+        text += "Linux \(machine.kernel) · Swift \(machine.swift) \(machine.build)\n"
+        text +=
+            "\(report.nodes) nodes, \(identity.topology) · disk \(identity.backend) · allocator \(identity.allocator)"
+        text += " · \(identity.durability) · peers \(identity.transport) · seed \(report.seed)"
+        if let floor = report.floor {
+            text += "\nfloor: fdatasync 4 KiB p50 \(NumberText.milliseconds(floor.p50Seconds)) "
+            text += "p99 \(NumberText.milliseconds(floor.p99Seconds)) ms"
+        }
+        return text
+    }
+
+    private static func scenarios(_ report: RunReport) -> String {
+        var table = ConsoleTable([
+            ("scenario", .left), ("loop", .left), ("clock", .left), ("ops/s", .right), ("MB/s", .right),
+            ("p50", .right), ("p99", .right), ("p99.9", .right), ("max", .right), ("ok", .right), ("err", .right),
+            ("unknown", .right),
+        ])
+        var titles: [String] = []
+        for result in report.scenarios {
+            let clock = result.response != nil ? "response" : result.service != nil ? "service" : "–"
+            let latency = result.response ?? result.service
+            let loop: String
+            switch result.loop {
+            case .closed: loop = "closed c=\(result.clients)"
+            case .open: loop = "open \(NumberText.rate(result.offeredPerSecond ?? 0))/s"
+            case .inProcess: loop = "in process"
+            }
+            table.add([
+                result.scenario, loop, clock, NumberText.rate(result.operationsPerSecond),
+                NumberText.fixed(result.payloadBytesPerSecond / 1e6, 1),
+                NumberText.milliseconds(latency?.value(at: 0.5)), NumberText.milliseconds(latency?.value(at: 0.99)),
+                NumberText.milliseconds(latency?.value(at: 0.999)), NumberText.milliseconds(latency?.maximum),
+                NumberText.grouped(result.counts.ok), NumberText.grouped(result.counts.error),
+                NumberText.grouped(result.counts.unknown),
+            ])
+            titles.append("  \(result.scenario): \(result.title)\n")
+        }
+        return table.text + titles.joined()
+    }
+
+    private static func failover(_ result: FailoverResult) -> String {
+        let gaps = result.gaps
+        let bound = result.isCensored ? "at least " : ""
+        var text = "failover \(result.fault) ×\(result.trials.count)   write gap "
+        text += "min \(NumberText.milliseconds(gaps.minimum)) p50 \(NumberText.milliseconds(gaps.median)) "
+        text += "max \(bound)\(NumberText.milliseconds(gaps.maximum)) ms   "
+        text += "under \(NumberText.rate(result.offeredPerSecond)) writes/s\n"
+        for trial in result.trials {
+            text += "  #\(trial.trial) \(trial.victim) → \(trial.successor)   gap "
+            text += "\(trial.censored ? "≥ " : "")\(NumberText.milliseconds(trial.gapSeconds)) ms"
+            text += "   first success \(NumberText.milliseconds(trial.firstSuccessSeconds)) ms"
+            text += "   caught up after \(NumberText.milliseconds(trial.caughtUpSeconds)) ms"
+            text += "   ok \(trial.counts.ok) err \(trial.counts.error) unknown \(trial.counts.unknown)"
+            text += " retries \(trial.counts.retries)\n"
+        }
+        return text
+    }
+
+    private static func verification(_ result: VerificationResult) -> String {
+        let how = result.afterRestart ? "after a restart of every node" : "without a restart"
+        var text = "verify \(how): \(NumberText.grouped(result.keysChecked)) keys and "
+        text += "\(NumberText.grouped(result.recordsChecked)) records read back in "
+        text += "\(NumberText.fixed(result.seconds, 1)) s: \(NumberText.grouped(result.lost)) lost, "
+        text +=
+            "\(NumberText.grouped(result.corrupt)) corrupt, \(NumberText.grouped(result.recordsDuplicated)) duplicated"
+        text += " (\(NumberText.grouped(result.unknownFound)) of unknown outcome were there)\n"
+        for example in result.examples {
+            text += "  ✗ \(example)\n"
+        }
+        return text
+    }
+
+    private static func caveats(_ report: RunReport) -> String {
+        var text =
+            "latencies in ms; \"service\" is timed from the send in a closed loop and says nothing about waiting "
+        text += "under load\n"
+        if report.identity.topology.hasPrefix("colocated") {
+            text +=
+                "client and servers share this machine's \(report.environment.vcpus) vCPU; one run, so no confidence "
+            text += "interval\n"
+        }
+        return text
+    }
+}
