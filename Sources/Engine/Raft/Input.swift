@@ -9,13 +9,15 @@ public enum Input: Hashable, Sendable {
     /// Ask for a read index. `context` is unique per node and never reused.
     case readIndex(context: UInt64)
     /// Everything up to `index`, whose entry had `term` when it was handed to storage, is durable. The term guards
-    /// against an overwritten suffix (etcd-io/raft `rawnode.go`, the ABA comment).
+    /// against an overwritten suffix (etcd-io/raft `rawnode.go`, the ABA comment). Of one storage round, report
+    /// ``hardStateDurable(_:)`` first: completions in the opposite order are safe but may be ignored after a truncation.
     case appendDurable(index: LogIndex, term: Term)
     /// The hard state handed to storage is durable.
     case hardStateDurable(HardState)
     /// The state machine has applied everything up to `index`.
     case applied(LogIndex)
-    /// Entries that a ``LogReader`` reported as pending are in memory now: peers that waited can be served.
+    /// Entries that a ``LogReader`` reported as pending are in memory now: peers that waited can be served. Not needed
+    /// for proposed entries: those are read from ``Ready/entries`` until the host has drained them.
     case entriesAvailable
     /// Start an election now (PreVote first).
     case campaign
@@ -24,11 +26,15 @@ public enum Input: Hashable, Sendable {
     case transferLeadership(to: NodeID)
     /// A message to this peer was lost for sure.
     case unreachable(NodeID)
+    /// The transfer asked for by ``Ready/snapshotsNeeded`` is over: the peer installed the snapshot up to `index`, or it
+    /// failed (0). Must follow every request, however late, or the peer gets nothing more in this leadership.
+    case snapshotFinished(NodeID, index: LogIndex)
     /// The node's own disk is stuck: a leader gives up.
     case storageStalled
 }
 
-/// What the core may ask about entries below its last index. Must answer from memory, at once.
+/// What the core may ask about entries up to its last index, except those still in the ``Ready`` of the call: the host
+/// indexes the headers of `ready.entries` in the turn in which it drains them. Must answer from memory, at once.
 public protocol LogReader {
     /// Headers of entries `from...through`, contiguous from `from`, at least one and otherwise at most `maxBytes` in sum.
     func entries(from: LogIndex, through: LogIndex, maxBytes: Int) -> LogRead
@@ -37,7 +43,7 @@ public protocol LogReader {
 /// Answer of a ``LogReader``.
 public enum LogRead: Sendable {
     case entries([EntryHeader])
-    /// On disk only; the host is fetching them and will say ``Input/entriesAvailable``.
+    /// On disk only; the host is fetching them and will say ``Input/entriesAvailable``. May be asked again before that.
     case pending
     /// Older than the log's first entry: the peer needs a snapshot.
     case compacted

@@ -19,9 +19,11 @@ public struct Message: Hashable, Sendable {
         case heartbeat = 7
         /// Echoes `context`.
         case heartbeatResponse = 8
-        /// The host attaches the snapshot; `index`, `logTerm` = its last included entry.
+        /// Made by the leader's host with the core's term; `index`, `logTerm` = its last included entry. The receiving
+        /// host passes it to its core once the whole snapshot is there.
         case snapshot = 9
-        /// Asks the receiver to campaign at once (leadership transfer, thesis §3.10).
+        /// Asks the receiver to campaign at once (leadership transfer, thesis §3.10), if its log ends at `index`, `logTerm`;
+        /// in any case when `index` is 0.
         case timeoutNow = 10
         /// Follower to leader: please confirm a read; `context` names it at the follower.
         case readIndex = 11

@@ -1,19 +1,23 @@
-// What the core asks of its host, collected over one or more steps and drained by the host. The order contract: hard
-// state and entries of `append` are made durable first, then its `afterDurable` messages may leave; everything in
-// `messages` may leave at once. The host must carry out `append`s in the order it drained them.
+// What the core asks of its host, collected over one or more steps and drained by the host. The order contract: the
+// snapshot is installed, the log cut, entries and hard state are made durable, then `afterDurable` may leave; everything in
+// `messages` may leave at once. Storage work must be carried out in the order in which it was drained, and `afterDurable`
+// waits for all work drained before it too, even when its own drain had none.
 
 /// Work that the host has to do for one group. Reused between turns: `removeAll` keeps the capacity.
 public struct Ready: Sendable {
     /// May be sent before anything is durable: the leader's appends and heartbeats, pre-votes, read confirmations.
     public var messages: [Message] = []
 
+    /// The log must be replaced by the received snapshot that ends here; comes before the fields below.
+    public var snapshot: SnapshotPoint?
     /// Entries to append (contiguous), after dropping everything from `truncateFrom` on. Empty when there is none.
     public var entries: [EntryHeader] = []
     /// Entries with this index and above are void and must be overwritten or cut first.
     public var truncateFrom: LogIndex?
     /// New term or vote to persist, nil when unchanged.
     public var hardState: HardState?
-    /// Leave only after everything above is durable: votes granted, append acknowledgements.
+    /// Leave only after everything above, and all storage work drained earlier, is durable: requests for votes and answers
+    /// to them, answers to appends.
     public var afterDurable: [Message] = []
 
     /// The commit index, when it moved.
@@ -24,18 +28,20 @@ public struct Ready: Sendable {
     public var droppedReads: [UInt64] = []
     /// Role or leader, when either changed.
     public var softState: SoftState?
-    /// Peers that need entries which the log no longer has.
+    /// Peers that need entries which the log no longer has: send each a `snapshot` message with the newest snapshot, and
+    /// say ``Input/snapshotFinished(_:index:)`` when that is over.
     public var snapshotsNeeded: [NodeID] = []
 
     public init() {}
 
-    /// True when the storage has something to do before `afterDurable` may be sent.
+    /// True when this drain has storage work of its own.
     public var needsStorage: Bool {
-        !entries.isEmpty || truncateFrom != nil || hardState != nil
+        snapshot != nil || !entries.isEmpty || truncateFrom != nil || hardState != nil
     }
 
     public mutating func removeAll() {
         messages.removeAll(keepingCapacity: true)
+        snapshot = nil
         entries.removeAll(keepingCapacity: true)
         truncateFrom = nil
         hardState = nil

@@ -1,0 +1,167 @@
+// What the leader knows about one member: how far it matches, what was sent and not yet answered, and whether it may be
+// sent more now. The three states are those of etcd-io/raft: probe (find where the logs agree, one message at a time),
+// replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below.
+
+/// Appends sent and not yet acknowledged, oldest first, bounded by messages and bytes.
+struct InflightWindow: Hashable, Sendable {
+    struct Sent: Hashable, Sendable {
+        var last: LogIndex
+        var bytes: Int
+    }
+    private(set) var sent: [Sent] = []
+    private(set) var bytes = 0
+
+    mutating func add(last: LogIndex, bytes count: Int) {
+        sent.append(Sent(last: last, bytes: count))
+        bytes += count
+    }
+
+    /// Forgets everything up to `index`: acknowledgements are cumulative.
+    mutating func free(through index: LogIndex) {
+        var count = 0
+        while count < sent.count && sent[count].last <= index {
+            bytes -= sent[count].bytes
+            count += 1
+        }
+        if count > 0 { sent.removeFirst(count) }
+    }
+
+    mutating func removeAll() {
+        sent.removeAll(keepingCapacity: true)
+        bytes = 0
+    }
+
+    func isFull(messagesMax: Int, bytesMax: Int) -> Bool {
+        sent.count >= messagesMax || bytes >= bytesMax
+    }
+}
+
+/// One member as the leader sees it; the entry for the leader itself has `match` = its durable index.
+struct Progress: Hashable, Sendable {
+    enum State: UInt8, Hashable, Sendable {
+        case probe, replicate, snapshot
+    }
+
+    let id: NodeID
+    let isVoter: Bool
+    /// Known to match and durable there.
+    var match: LogIndex = 0
+    /// First entry to send next.
+    var next: LogIndex = 1
+    var state = State.probe
+    /// Wait for an answer before sending more: a probe is out, or the window is full.
+    var isWaiting = false
+    /// The log reader is fetching the entries that this member needs.
+    var awaitsEntries = false
+    /// Heard from since the last quorum check.
+    var recentActive = false
+    /// The commit index that the member will know once everything sent has arrived.
+    var sentCommit: LogIndex = 0
+    /// Newest read round that the member echoed in this term.
+    var readAck: UInt64 = 0
+    /// Its answer to this node's current (pre-)candidacy.
+    var answer = VoteAnswer.none
+    var window = InflightWindow()
+
+    init(id: NodeID, isVoter: Bool) {
+        self.id = id
+        self.isVoter = isVoter
+    }
+
+    /// True when no append may be sent now.
+    var isPaused: Bool { isWaiting || awaitsEntries || state == .snapshot }
+
+    /// Start of a leadership: nothing is known about the member.
+    mutating func reset(next: LogIndex) {
+        match = 0
+        self.next = next
+        state = .probe
+        isWaiting = false
+        awaitsEntries = false
+        recentActive = false
+        sentCommit = 0
+        readAck = 0
+        window.removeAll()
+    }
+
+    mutating func becomeProbe() {
+        become(.probe, next: match + 1)
+    }
+
+    mutating func becomeReplicate() {
+        become(.replicate, next: match + 1)
+    }
+
+    mutating func becomeSnapshot() {
+        become(.snapshot, next: next)
+    }
+
+    /// A snapshot up to `index` reached the member; wait for its acknowledgement or the next heartbeat answer.
+    mutating func snapshotFinished(index: LogIndex) {
+        become(.probe, next: Swift.max(match, index) + 1)
+        isWaiting = true
+    }
+
+    private mutating func become(_ state: State, next: LogIndex) {
+        self.state = state
+        self.next = next
+        isWaiting = false
+        awaitsEntries = false
+        window.removeAll()
+        sentCommit = Swift.min(sentCommit, next - 1)
+    }
+
+    /// Notes an acknowledgement; false when it tells nothing new.
+    mutating func update(match index: LogIndex) -> Bool {
+        if index <= match { return false }
+        match = index
+        next = Swift.max(next, index + 1)
+        isWaiting = false
+        return true
+    }
+
+    /// Notes that `count` entries of `bytes` from `next` on were sent, with what they let the member commit.
+    mutating func noteSent(count: Int, bytes: Int, commit: LogIndex, settings: RaftCore.Settings) {
+        switch state {
+        case .probe:
+            isWaiting = true
+        case .replicate:
+            if count > 0 {
+                next += UInt64(count)
+                window.add(last: next - 1, bytes: bytes)
+            }
+            isWaiting = isWindowFull(settings)
+        case .snapshot:
+            preconditionFailure("nothing is appended to a member that waits for a snapshot")
+        }
+        sentCommit = Swift.max(sentCommit, commit)
+    }
+
+    func isWindowFull(_ settings: RaftCore.Settings) -> Bool {
+        window.isFull(messagesMax: settings.inflightMessagesMax, bytesMax: settings.inflightBytesMax)
+    }
+
+    /// An empty append would let the member commit more.
+    func canBumpCommit(_ commit: LogIndex) -> Bool {
+        Swift.min(commit, next - 1) > sentCommit
+    }
+
+    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree. False when
+    /// the rejection is stale (etcd-io/raft `MaybeDecrTo`).
+    mutating func decrease(rejected: LogIndex, hint: LogIndex) -> Bool {
+        switch state {
+        case .snapshot:
+            return false
+        case .replicate:
+            if rejected <= match { return false }
+            becomeProbe()
+            return true
+        case .probe:
+            if next != rejected + 1 { return false }
+            next = Swift.max(Swift.min(rejected, hint + 1), match + 1)
+            isWaiting = false
+            sentCommit = Swift.min(sentCommit, next - 1)
+            return true
+        }
+    }
+}

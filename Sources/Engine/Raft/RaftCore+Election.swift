@@ -1,0 +1,260 @@
+// Elections: timers, PreVote (thesis §9.6), votes, the change of role, CheckQuorum (thesis §6.2), leadership transfer
+// (thesis §3.10). A vote must never leave the node before it is durable, and never be cleared within its term.
+
+extension RaftCore {
+    mutating func tick<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        if stallTicksLeft > 0 { stallTicksLeft -= 1 }
+        electionElapsed += 1
+        if role == .leader {
+            tickLeader(&ready)
+            return
+        }
+        expireForwardedReads(&ready)
+        if electionElapsed >= electionTimeout { campaign(reader, &ready) }
+    }
+
+    private mutating func tickLeader(_ ready: inout Ready) {
+        heartbeatElapsed += 1
+        if electionElapsed >= settings.lossTicks {
+            electionElapsed = 0
+            transferTarget = nil
+            if settings.checkQuorum && !checkQuorum() {
+                becomeFollower(term, leader: nil, &ready)
+                return
+            }
+        }
+        if heartbeatElapsed >= settings.heartbeatTicks { broadcastHeartbeat(&ready) }
+    }
+
+    /// True when a majority was heard from since the last check.
+    private mutating func checkQuorum() -> Bool {
+        let isActive = majority.result { node in
+            guard node != id, let slot = slot(of: node) else { return .granted }
+            return progress[slot].recentActive ? .granted : .rejected
+        }
+        for slot in progress.indices { progress[slot].recentActive = false }
+        return isActive == .won
+    }
+
+    /// Draws a new timeout: the loss time while a leader is known or none was sought yet, else the shorter retry time. The
+    /// retry time doubles with each try, so that slow disks and links (votes slower than the retry) can't starve it.
+    mutating func resetElectionTimer() {
+        electionElapsed = 0
+        let loss = settings.lossTicks..<settings.lossTicks * 2
+        if leader != nil || campaigns == 0 {
+            electionTimeout = random.next(in: loss)
+            return
+        }
+        let scale = 1 << min(campaigns - 1, 3)
+        let lower = min(settings.retryTicks.lowerBound * scale, loss.lowerBound)
+        let upper = min(settings.retryTicks.upperBound * scale, loss.upperBound)
+        electionTimeout = random.next(in: lower..<max(upper, lower + 1))
+    }
+
+    mutating func becomeFollower(_ newTerm: Term, leader newLeader: NodeID?, _ ready: inout Ready) {
+        precondition(newTerm >= term, "terms never fall")
+        dropReads(&ready)
+        if newTerm > term {
+            term = newTerm
+            vote = nil
+            emitHardState(&ready)
+        }
+        role = .follower
+        leader = newLeader
+        if newLeader != nil { campaigns = 0 }
+        transferTarget = nil
+        uncommitted.removeAll()
+        resetElectionTimer()
+    }
+
+    /// Starts an election, with a PreVote round where that is on.
+    mutating func campaign<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        electionElapsed = 0
+        guard role != .leader, isVoter, stallTicksLeft == 0 else { return }
+        if settings.preVote && !majority.isSole(id) {
+            startPreVote(&ready)
+        } else {
+            startElection(force: false, &ready)
+        }
+    }
+
+    private mutating func startPreVote(_ ready: inout Ready) {
+        startCandidacy(.preCandidate, &ready)
+        setAnswer(of: id, .granted)
+        requestVotes(.preVote, term: term + 1, force: false, into: &ready.messages)
+    }
+
+    private mutating func startElection(force: Bool, _ ready: inout Ready) {
+        startCandidacy(.candidate, &ready)
+        term += 1
+        vote = id
+        emitHardState(&ready)
+        // The requests wait for the disk: they promise a log and a vote. An answer that outlives a crash must never elect
+        // a restarted node whose log is shorter than the one it asked with. Its own vote counts at `hardStateDurable`.
+        requestVotes(.vote, term: term, force: force, into: &ready.afterDurable)
+    }
+
+    private mutating func startCandidacy(_ newRole: Role, _ ready: inout Ready) {
+        dropReads(&ready)
+        role = newRole
+        leader = nil
+        campaigns += 1
+        for slot in progress.indices { progress[slot].answer = .none }
+        resetElectionTimer()
+    }
+
+    private func requestVotes(_ kind: Message.Kind, term: Term, force: Bool, into messages: inout [Message]) {
+        for voter in majority.voters where voter != id {
+            var request = Message(kind, from: id, to: voter, term: term)
+            request.index = lastIndex
+            request.logTerm = lastTerm
+            request.force = force
+            messages.append(request)
+        }
+    }
+
+    /// Votes for whoever asks first in a term and has a log at least as complete (paper §5.2, §5.4.1). A learner votes too:
+    /// it may have been promoted without knowing it yet (etcd #10998).
+    mutating func answerVote(_ request: Message, _ ready: inout Ready) {
+        let isPre = request.kind == .preVote
+        let isFree = vote == request.from || (vote == nil && leader == nil) || (isPre && request.term > term)
+        let isUpToDate =
+            request.logTerm > lastTerm || (request.logTerm == lastTerm && request.index >= lastIndex)
+        var answer = message(isPre ? .preVoteResponse : .voteResponse, to: request.from)
+        answer.reject = !(isFree && isUpToDate)
+        if isPre {
+            if !answer.reject { answer.term = request.term }
+            ready.messages.append(answer)
+            return
+        }
+        if !answer.reject {
+            electionElapsed = 0
+            if vote != request.from {
+                vote = request.from
+                emitHardState(&ready)
+            }
+        }
+        ready.afterDurable.append(answer)
+    }
+
+    mutating func receiveVote<Log: LogReader>(
+        _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        let isPre = message.kind == .preVoteResponse
+        guard role == (isPre ? .preCandidate : .candidate) else { return }
+        if isPre && !message.reject && message.term != term + 1 { return }
+        setAnswer(of: message.from, message.reject ? .rejected : .granted)
+        countVotes(reader, &ready)
+    }
+
+    private mutating func setAnswer(of node: NodeID, _ answer: VoteAnswer) {
+        guard let slot = slot(of: node), progress[slot].answer == .none else { return }
+        progress[slot].answer = answer
+    }
+
+    private mutating func countVotes<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        let result = majority.result { node in
+            guard let slot = slot(of: node) else { return .none }
+            return progress[slot].answer
+        }
+        switch result {
+        case .pending: break
+        case .lost: becomeFollower(term, leader: nil, &ready)
+        case .won where role == .preCandidate: startElection(force: false, &ready)
+        case .won: becomeLeader(reader, &ready)
+        }
+    }
+
+    /// The node's own vote counts once it is on disk: "quorum = self" must not skip the fsync (etcd #14370).
+    mutating func hardStateDurable<Log: LogReader>(
+        _ state: HardState, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        if state.term < durableHardState.term { return }
+        durableHardState = state
+        guard role == .candidate, state == hardState else { return }
+        setAnswer(of: id, .granted)
+        countVotes(reader, &ready)
+    }
+
+    private mutating func becomeLeader<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        role = .leader
+        leader = id
+        campaigns = 0
+        electionElapsed = 0
+        heartbeatElapsed = 0
+        transferTarget = nil
+        uncommitted.removeAll()
+        reads = PendingReads()
+        leadershipStart = lastIndex + 1
+        for slot in progress.indices {
+            progress[slot].reset(next: leadershipStart)
+            if progress[slot].id == id { progress[slot].match = durableIndex }
+        }
+        ready.entries.append(EntryHeader(index: leadershipStart, term: term, kind: .noop, byteCount: 0))
+        log.append(term: term, count: 1)
+        broadcastAppend(reader, &ready)
+    }
+
+    /// The link to the leader broke. Others still refuse to help while they hear it, so a false alarm is harmless.
+    mutating func forgetLeader(_ ready: inout Ready) {
+        guard role == .follower, leader != nil else { return }
+        becomeFollower(term, leader: nil, &ready)
+        electionTimeout = 1 + random.next(in: settings.forgetTicks)
+    }
+
+    /// A leader whose disk is stuck must go (hashicorp/raft #666, etcd #13527), and helps its best follower to take over.
+    /// A sole voter stays: nobody else could lead.
+    mutating func storageStalled(_ ready: inout Ready) {
+        if majority.isSole(id) { return }
+        stallTicksLeft = settings.stallTicks
+        if role == .leader, let successor = mostCompletePeer, progress[successor].match >= commitIndex {
+            // No condition on its log: this leadership ends here, so that the order can't become stale.
+            ready.messages.append(message(.timeoutNow, to: progress[successor].id))
+        }
+        if role != .follower { becomeFollower(term, leader: nil, &ready) }
+    }
+
+    /// The slot of the voter, other than this node, that is alive and matches furthest.
+    private var mostCompletePeer: Int? {
+        var best: Int?
+        for slot in progress.indices where progress[slot].isVoter && progress[slot].id != id {
+            guard progress[slot].recentActive else { continue }
+            if let known = best, progress[known].match >= progress[slot].match { continue }
+            best = slot
+        }
+        return best
+    }
+
+    mutating func transferLeadership<Log: LogReader>(
+        to target: NodeID, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        guard role == .leader, target != id, target != transferTarget, majority.contains(target),
+            let slot = slot(of: target)
+        else { return }
+        transferTarget = target
+        electionElapsed = 0
+        if progress[slot].match == lastIndex {
+            sendTimeoutNow(to: slot, &ready)
+        } else {
+            replicate(to: slot, reader, &ready)
+        }
+    }
+
+    func sendTimeoutNow(to slot: Int, _ ready: inout Ready) {
+        var order = message(.timeoutNow, to: progress[slot].id)
+        order.index = progress[slot].match
+        order.logTerm = log.term(at: order.index) ?? 0
+        ready.messages.append(order)
+    }
+
+    /// Campaigns at once, without PreVote. An order that names another log end is from a transfer that was given up since
+    /// (raft-rs #234): while a transfer runs, nothing is appended.
+    mutating func receiveTimeoutNow<Log: LogReader>(
+        _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        guard role != .leader, isVoter, stallTicksLeft == 0 else { return }
+        let isUnconditional = message.index == 0
+        guard isUnconditional || (message.index == lastIndex && message.logTerm == lastTerm) else { return }
+        startElection(force: true, &ready)
+    }
+}

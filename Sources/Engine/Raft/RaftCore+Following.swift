@@ -1,0 +1,127 @@
+// The follower's side of replication: the log matching check (paper §5.3), conflicts, the commit index, snapshots. It
+// must never cut an entry without a proven conflict, never commit past what the message at hand proved, and never
+// acknowledge an entry before it is durable.
+
+extension RaftCore {
+    mutating func receiveAppend(_ message: Message, _ ready: inout Ready) {
+        guard isWellFormed(message) else { return }
+        if message.index < commitIndex {
+            acknowledge(commitIndex, to: message.from, &ready)
+            return
+        }
+        guard log.term(at: message.index) == message.logTerm else {
+            reject(message, &ready)
+            return
+        }
+        let proven = message.index + UInt64(message.entries.count)
+        appendMissing(message, &ready)
+        advanceCommit(to: min(message.commit, proven), &ready)
+        acknowledge(proven, to: message.from, &ready)
+    }
+
+    /// Contiguous after `index`, with terms that never fall and never exceed the sender's.
+    private func isWellFormed(_ message: Message) -> Bool {
+        var index = message.index
+        var newest = message.logTerm
+        for entry in message.entries {
+            if entry.index != index + 1 || entry.term < newest { return false }
+            index = entry.index
+            newest = entry.term
+        }
+        return newest <= message.term
+    }
+
+    /// Skips what the log already has; only a different term at the same index is a conflict (hashicorp/raft #113).
+    private mutating func appendMissing(_ message: Message, _ ready: inout Ready) {
+        let entries = message.entries
+        var position = 0
+        if message.index < lastIndex {
+            while position < entries.count, log.term(at: entries[position].index) == entries[position].term {
+                position += 1
+            }
+        }
+        if position == entries.count { return }
+        let first = entries[position].index
+        if first <= lastIndex {
+            precondition(first > commitIndex, "a leader contradicts a committed entry: two logs were mixed")
+            cut(from: first, &ready)
+        }
+        while position < entries.count {
+            let term = entries[position].term
+            let start = position
+            while position < entries.count && entries[position].term == term { position += 1 }
+            log.append(term: term, count: UInt64(position - start))
+        }
+        ready.entries.append(contentsOf: entries[Int(first - message.index - 1)...])
+    }
+
+    /// Voids the entries from `index` on, also where they wait in `ready`, with the acknowledgements that name them.
+    private mutating func cut(from index: LogIndex, _ ready: inout Ready) {
+        voidOutput(from: index, &ready)
+        ready.truncateFrom = min(ready.truncateFrom ?? index, index)
+        log.truncate(from: index)
+        durableIndex = min(durableIndex, index - 1)
+        truncationTerm = term
+    }
+
+    private func voidOutput(from index: LogIndex, _ ready: inout Ready) {
+        while let last = ready.entries.last, last.index >= index { ready.entries.removeLast() }
+        ready.afterDurable.removeAll { $0.kind == .appendResponse && !$0.reject && $0.index >= index }
+    }
+
+    /// Tells where the logs may agree: the last entry here that is not of a newer term than the leader's at that place.
+    private func reject(_ message: Message, _ ready: inout Ready) {
+        let hint = log.lastPosition(atMost: message.index, term: message.logTerm)
+        var answer = self.message(.appendResponse, to: message.from)
+        answer.index = message.index
+        answer.reject = true
+        answer.rejectHint = hint.index
+        answer.logTerm = hint.term
+        ready.afterDurable.append(answer)
+    }
+
+    private func acknowledge(_ index: LogIndex, to leader: NodeID, _ ready: inout Ready) {
+        var answer = message(.appendResponse, to: leader)
+        answer.index = index
+        ready.afterDurable.append(answer)
+    }
+
+    mutating func advanceCommit(to index: LogIndex, _ ready: inout Ready) {
+        if index <= commitIndex { return }
+        precondition(index <= lastIndex, "an entry beyond the log can't be committed")
+        commitIndex = index
+        ready.commit = index
+    }
+
+    /// The leader sends min(match, commit), so the entry is here unless this node's disk was swapped for an emptier one.
+    mutating func receiveHeartbeat(_ message: Message, _ ready: inout Ready) {
+        if message.commit <= lastIndex { advanceCommit(to: message.commit, &ready) }
+        var answer = self.message(.heartbeatResponse, to: message.from)
+        answer.context = message.context
+        ready.messages.append(answer)
+    }
+
+    /// The host passes this on once it holds the whole snapshot. `ready.snapshot` asks to install it; without that the
+    /// snapshot brought nothing new and is to be thrown away.
+    mutating func receiveSnapshot(_ message: Message, _ ready: inout Ready) {
+        if message.index <= commitIndex {
+            acknowledge(commitIndex, to: message.from, &ready)
+            return
+        }
+        if log.term(at: message.index) == message.logTerm {
+            advanceCommit(to: message.index, &ready)
+            acknowledge(commitIndex, to: message.from, &ready)
+            return
+        }
+        let point = SnapshotPoint(index: message.index, term: message.logTerm)
+        voidOutput(from: commitIndex + 1, &ready)
+        ready.entries.removeAll(keepingCapacity: true)
+        ready.truncateFrom = nil
+        ready.snapshot = point
+        durableIndex = min(durableIndex, commitIndex)
+        truncationTerm = term
+        log.reset(to: point)
+        advanceCommit(to: point.index, &ready)
+        acknowledge(point.index, to: message.from, &ready)
+    }
+}

@@ -1,0 +1,79 @@
+// Messages: the rules about terms that hold for every kind (paper §5.1, thesis §9.6 for PreVote), then the dispatch by
+// kind. A message must never be trusted to be well-formed or new: it may be stale, repeated, or from a stranger.
+
+extension RaftCore {
+    mutating func receive<Log: LogReader>(_ message: Message, _ reader: borrowing Log, _ ready: inout Ready) {
+        guard message.to == id, message.from != id, message.from.rawValue != 0 else { return }
+        if message.term > term {
+            guard acceptNewerTerm(message, &ready) else { return }
+        } else if message.term < term {
+            answerOlderTerm(message, &ready)
+            return
+        }
+        switch message.kind {
+        case .preVote, .vote: answerVote(message, &ready)
+        case .preVoteResponse, .voteResponse: receiveVote(message, reader, &ready)
+        case .append, .heartbeat, .snapshot: receiveFromLeader(message, &ready)
+        case .appendResponse: receiveAppendResponse(message, reader, &ready)
+        case .heartbeatResponse: receiveHeartbeatResponse(message, reader, &ready)
+        case .timeoutNow: receiveTimeoutNow(message, reader, &ready)
+        case .readIndex: receiveReadIndex(message, &ready)
+        case .readIndexResponse: receiveReadIndexResponse(message, &ready)
+        }
+    }
+
+    /// The lease on votes: who heard from a leader within the loss time helps nobody to depose it (thesis §4.2.3).
+    var isInLease: Bool {
+        settings.checkQuorum && leader != nil && electionElapsed < settings.lossTicks
+    }
+
+    /// Moves to the message's term where the kind calls for it; false when the message is to be ignored.
+    private mutating func acceptNewerTerm(_ message: Message, _ ready: inout Ready) -> Bool {
+        switch message.kind {
+        case .preVote:
+            return message.force || !isInLease
+        case .vote:
+            if isInLease && !message.force { return false }
+            becomeFollower(message.term, leader: nil, &ready)
+        case .preVoteResponse:
+            // A grant carries the term of the candidacy, which nobody has entered yet.
+            if message.reject { becomeFollower(message.term, leader: nil, &ready) }
+        case .append, .heartbeat, .snapshot:
+            becomeFollower(message.term, leader: message.from, &ready)
+        case .voteResponse, .appendResponse, .heartbeatResponse, .timeoutNow, .readIndex, .readIndexResponse:
+            becomeFollower(message.term, leader: nil, &ready)
+        }
+        return true
+    }
+
+    /// A deposed leader, or a candidate that lags, must learn the term or it would never get on: with PreVote and the
+    /// lease nothing else tells it (etcd-io/raft, `Step`, "free stuck candidates").
+    private func answerOlderTerm(_ message: Message, _ ready: inout Ready) {
+        switch message.kind {
+        case .append, .heartbeat, .snapshot:
+            ready.messages.append(self.message(.heartbeatResponse, to: message.from))
+        case .preVote:
+            var answer = self.message(.preVoteResponse, to: message.from)
+            answer.reject = true
+            ready.messages.append(answer)
+        default:
+            break
+        }
+    }
+
+    private mutating func receiveFromLeader(_ message: Message, _ ready: inout Ready) {
+        if role == .leader { return }
+        // At most one leader per term: whoever leads this one is it. A candidate of the same term gives up and keeps
+        // its vote (clearing it made two leaders in CCF #8094).
+        if role != .follower || leader != message.from {
+            becomeFollower(term, leader: message.from, &ready)
+        }
+        electionElapsed = 0
+        campaigns = 0
+        switch message.kind {
+        case .append: receiveAppend(message, &ready)
+        case .heartbeat: receiveHeartbeat(message, &ready)
+        default: receiveSnapshot(message, &ready)
+        }
+    }
+}

@@ -1,0 +1,192 @@
+// The leader's side of replication: sending appends and heartbeats, reading the answers, committing by counting durable
+// copies, and the completions of the node's own storage. It must never count an entry of an earlier term (paper §5.4.2,
+// figure 8), nor its own copy before its disk has it.
+
+extension RaftCore {
+    // MARK: Sending
+
+    mutating func broadcastAppend<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        for slot in progress.indices where progress[slot].id != id { replicate(to: slot, reader, &ready) }
+    }
+
+    /// Sends all that may be sent now: entries while the window has room, else the commit index if that is news.
+    mutating func replicate<Log: LogReader>(to slot: Int, _ reader: borrowing Log, _ ready: inout Ready) {
+        var hasSent = false
+        while sendAppend(to: slot, evenIfEmpty: false, reader, &ready) { hasSent = true }
+        if !hasSent && progress[slot].state == .replicate && progress[slot].canBumpCommit(commitIndex) {
+            _ = sendAppend(to: slot, evenIfEmpty: true, reader, &ready)
+        }
+    }
+
+    /// Sends one append. True when a message left.
+    private mutating func sendAppend<Log: LogReader>(
+        to slot: Int, evenIfEmpty: Bool, _ reader: borrowing Log, _ ready: inout Ready
+    ) -> Bool {
+        if progress[slot].isPaused { return false }
+        let previous = progress[slot].next - 1
+        guard let previousTerm = log.term(at: previous) else {
+            requireSnapshot(slot, &ready)
+            return false
+        }
+        var entries: [EntryHeader] = []
+        let hasRoom = progress[slot].state == .probe || !progress[slot].isWindowFull(settings)
+        if previous < lastIndex && hasRoom {
+            switch readEntries(from: previous + 1, reader, ready) {
+            case .entries(let found):
+                precondition(found.first?.index == previous + 1, "the log reader answered with other entries")
+                entries = found
+            case .pending:
+                progress[slot].awaitsEntries = true
+                return false
+            case .compacted:
+                requireSnapshot(slot, &ready)
+                return false
+            }
+        }
+        if entries.isEmpty && !evenIfEmpty { return false }
+        var bytes = 0
+        for entry in entries { bytes += Int(entry.byteCount) }
+        let last = previous + UInt64(entries.count)
+        progress[slot].noteSent(
+            count: entries.count, bytes: bytes, commit: min(commitIndex, last), settings: settings)
+        var append = message(.append, to: progress[slot].id)
+        append.index = previous
+        append.logTerm = previousTerm
+        append.commit = commitIndex
+        append.entries = entries
+        ready.messages.append(append)
+        return true
+    }
+
+    /// Headers from `first` on, at most `appendBytesMax`: from `ready` where the host has not drained them yet.
+    private func readEntries<Log: LogReader>(
+        from first: LogIndex, _ reader: borrowing Log, _ ready: borrowing Ready
+    ) -> LogRead {
+        let undrained = ready.entries.first?.index ?? lastIndex + 1
+        if first < undrained {
+            return reader.entries(from: first, through: undrained - 1, maxBytes: settings.appendBytesMax)
+        }
+        let start = Int(first - undrained)
+        var end = start
+        var bytes = 0
+        while end < ready.entries.count {
+            bytes += Int(ready.entries[end].byteCount)
+            if end > start && bytes > settings.appendBytesMax { break }
+            end += 1
+        }
+        return .entries(Array(ready.entries[start..<end]))
+    }
+
+    /// A member that was not heard from gets no snapshot: the next heartbeat answer brings it back here.
+    private mutating func requireSnapshot(_ slot: Int, _ ready: inout Ready) {
+        if !progress[slot].recentActive { return }
+        progress[slot].becomeSnapshot()
+        ready.snapshotsNeeded.append(progress[slot].id)
+    }
+
+    /// Heartbeats carry min(match, commit): a higher commit could name entries which the member has of another leader.
+    mutating func broadcastHeartbeat(_ ready: inout Ready) {
+        heartbeatElapsed = 0
+        reads.noteRoundSent()
+        for slot in progress.indices where progress[slot].id != id {
+            var heartbeat = message(.heartbeat, to: progress[slot].id)
+            heartbeat.commit = min(progress[slot].match, commitIndex)
+            heartbeat.context = reads.newestSequence
+            progress[slot].sentCommit = max(progress[slot].sentCommit, heartbeat.commit)
+            ready.messages.append(heartbeat)
+        }
+    }
+
+    // MARK: Answers
+
+    mutating func receiveAppendResponse<Log: LogReader>(
+        _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        guard role == .leader, let slot = slot(of: message.from) else { return }
+        progress[slot].recentActive = true
+        if message.reject {
+            // Both sides skip a whole term at a time: the follower did, now what the leader has at its hint.
+            var hint = message.rejectHint
+            if message.logTerm > 0 { hint = log.lastPosition(atMost: hint, term: message.logTerm).index }
+            if progress[slot].decrease(rejected: message.index, hint: hint) { replicate(to: slot, reader, &ready) }
+            return
+        }
+        if message.index > lastIndex { return }
+        let isProbeAnswer = progress[slot].state == .probe && progress[slot].match == message.index
+        guard progress[slot].update(match: message.index) || isProbeAnswer else { return }
+        switch progress[slot].state {
+        case .probe: progress[slot].becomeReplicate()
+        case .snapshot:
+            if progress[slot].match >= log.base.index { progress[slot].becomeReplicate() }
+        case .replicate: progress[slot].window.free(through: message.index)
+        }
+        if commitByCounting(&ready) { broadcastAppend(reader, &ready) }
+        replicate(to: slot, reader, &ready)
+        if transferTarget == message.from && progress[slot].match == lastIndex { sendTimeoutNow(to: slot, &ready) }
+    }
+
+    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again. With a full window the
+    /// append is empty and its rejection shows what was lost.
+    mutating func receiveHeartbeatResponse<Log: LogReader>(
+        _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        guard role == .leader, let slot = slot(of: message.from) else { return }
+        progress[slot].recentActive = true
+        progress[slot].isWaiting = false
+        progress[slot].awaitsEntries = false
+        if progress[slot].match < lastIndex || progress[slot].state == .probe {
+            _ = sendAppend(to: slot, evenIfEmpty: true, reader, &ready)
+        }
+        confirmReads(slot, message.context, &ready)
+    }
+
+    mutating func entriesAvailable<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        if role != .leader { return }
+        for slot in progress.indices where progress[slot].awaitsEntries {
+            progress[slot].awaitsEntries = false
+            replicate(to: slot, reader, &ready)
+        }
+    }
+
+    mutating func unreachable(_ peer: NodeID) {
+        guard role == .leader, let slot = slot(of: peer), progress[slot].state == .replicate else { return }
+        progress[slot].becomeProbe()
+    }
+
+    mutating func snapshotFinished(_ peer: NodeID, _ index: LogIndex) {
+        guard role == .leader, let slot = slot(of: peer), progress[slot].state == .snapshot else { return }
+        progress[slot].snapshotFinished(index: min(index, lastIndex))
+    }
+
+    // MARK: Commit
+
+    /// Moves the commit index to the newest entry of the own term that a majority holds durably. True when it moved.
+    private mutating func commitByCounting(_ ready: inout Ready) -> Bool {
+        let agreed = majority.agreed { node in
+            guard let slot = slot(of: node) else { return 0 }
+            return progress[slot].match
+        }
+        guard agreed > commitIndex, log.term(at: agreed) == term else { return false }
+        let isFirst = !hasCommittedInTerm
+        advanceCommit(to: agreed, &ready)
+        uncommitted.release(through: agreed)
+        if isFirst { admitWaitingReads(&ready) }
+        return true
+    }
+
+    /// Everything up to `index`, whose entry had `term` when it was handed over, is durable. Two guards against counting
+    /// a write that was overwritten meanwhile (etcd-io/raft `rawnode.go`, ABA): the entry must still have that term, and
+    /// after a cut in term T only completions that follow the durability of a hard state of term T or newer count. A log
+    /// is cut at most once per term, so storage being FIFO, everything handed over before the cut was reported before it.
+    mutating func appendDurable<Log: LogReader>(
+        _ index: LogIndex, _ entryTerm: Term, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        guard durableHardState.term >= truncationTerm, log.term(at: index) == entryTerm, index > durableIndex else {
+            return
+        }
+        durableIndex = index
+        guard role == .leader, let slot = slot(of: id) else { return }
+        progress[slot].match = index
+        if commitByCounting(&ready) { broadcastAppend(reader, &ready) }
+    }
+}

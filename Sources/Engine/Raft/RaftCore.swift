@@ -1,0 +1,265 @@
+// The Raft core: one member of one group as a value. It turns inputs (ticks, messages, storage completions, proposals)
+// into outputs (`Ready`) with the semantics of etcd-io/raft 3.x: PreVote, CheckQuorum, pipelined replication, ReadIndex,
+// leadership transfer and asynchronous storage writes. It must never read a clock, do I/O, draw system randomness,
+// iterate a hashed collection or hold an entry's bytes; the same value run in the simulator is the one that ships.
+//
+// What the host has to keep:
+// 1. One `Ready` per group travels through every call and collects work until the host drains it (`removeAll`).
+//    Entries still in `ready.entries` are read from there. Everything else, up to `lastIndex`, must be answerable by the
+//    `LogReader` at the next call: the host indexes the headers of `ready.entries` in the same turn in which it drains.
+// 2. Storage is FIFO. Snapshot, truncation, entries and hard state are made durable in drain order; the `afterDurable`
+//    messages of a drain leave, in order, only when all storage work of that drain *and of every earlier one* is durable,
+//    even if that drain itself had none.
+// 3. A finished round of storage is reported as `hardStateDurable` (newest), then `appendDurable` (newest position handed
+//    over, the snapshot's if no entry followed it). Rounds may be merged, never reported out of order.
+
+/// One member of one Raft group.
+public struct RaftCore: Hashable, Sendable {
+    /// Tuning; ticks are 10 ms by convention.
+    public struct Settings: Hashable, Sendable {
+        /// A follower that hears no leader for a time drawn from `[lossTicks, 2 * lossTicks)` starts an election; a leader
+        /// that hears no quorum for this long steps down; votes are refused for this long after hearing a leader.
+        public var lossTicks = 15
+        /// Delay before the next try after a lost or split election; doubles with each further try, up to the loss time.
+        public var retryTicks = 3..<8
+        /// Delay before the election that ``Input/forgetLeader`` starts, in addition to the next tick.
+        public var forgetTicks = 0..<4
+        public var heartbeatTicks = 5
+        /// How long a member does not campaign after ``Input/storageStalled``.
+        public var stallTicks = 100
+        /// Bytes of entries in one append message (at least one entry is sent whatever its size).
+        public var appendBytesMax = 1 << 20
+        public var inflightMessagesMax = 256
+        public var inflightBytesMax = 8 << 20
+        /// Bytes of proposals that are not committed yet; each entry counts ``entryOverheadBytes`` more.
+        public var uncommittedBytesMax = 256 << 20
+        /// Reads that wait for confirmation; more are dropped at once.
+        public var readsPendingMax = 4096
+        /// Ticks after which a read that was forwarded to the leader without an answer is dropped.
+        public var readForwardTicks = 15
+        public var preVote = true
+        public var checkQuorum = true
+        public init() {}
+    }
+
+    /// What the host found on disk.
+    public struct Restored: Hashable, Sendable {
+        public var hardState: HardState
+        /// What precedes the log.
+        public var snapshot: SnapshotPoint
+        public var lastIndex: LogIndex
+        /// The runs of terms of the log, ascending.
+        public var termStarts: [TermStart]
+        /// A lower bound of the commit index.
+        public var commit: LogIndex
+        /// Applied by the state machine.
+        public var applied: LogIndex
+
+        public init(
+            hardState: HardState = HardState(), snapshot: SnapshotPoint = SnapshotPoint(), lastIndex: LogIndex = 0,
+            termStarts: [TermStart] = [], commit: LogIndex = 0, applied: LogIndex = 0
+        ) {
+            self.hardState = hardState
+            self.snapshot = snapshot
+            self.lastIndex = lastIndex
+            self.termStarts = termStarts
+            self.commit = commit
+            self.applied = applied
+        }
+    }
+
+    /// Charged per proposed entry on top of its bytes, so that empty entries are bounded too.
+    public static let entryOverheadBytes = 32
+
+    public let id: NodeID
+    public let settings: Settings
+
+    // Persistent state (paper figure 2).
+    public internal(set) var term: Term
+    public internal(set) var vote: NodeID?
+    var log: TermRuns
+
+    // Volatile state.
+    public internal(set) var role = Role.follower
+    public internal(set) var leader: NodeID?
+    public internal(set) var commitIndex: LogIndex
+    public internal(set) var appliedIndex: LogIndex
+    /// Entries up to here are on this node's disk.
+    public internal(set) var durableIndex: LogIndex
+    /// The newest hard state that is on this node's disk.
+    var durableHardState: HardState
+    /// The term in which the log was last cut or reset; completions of older writes don't count (see `appendDurable`).
+    var truncationTerm: Term = 0
+
+    // Members.
+    var majority: Majority
+    /// Every member including this node, ascending by id.
+    var progress: [Progress]
+
+    // Timers, in ticks.
+    var electionElapsed = 0
+    var electionTimeout = 0
+    var heartbeatElapsed = 0
+    var stallTicksLeft = 0
+    /// Campaigns since a leader was last known.
+    var campaigns = 0
+    var random: SplitMix64
+
+    // The leader's own.
+    /// The first entry of this leadership (its no-op).
+    var leadershipStart: LogIndex = 0
+    public internal(set) var transferTarget: NodeID?
+    var uncommitted = UncommittedSize()
+    var reads = PendingReads()
+
+    /// A member that starts, as a follower. `seed` decides its timers; give every node and start another one.
+    public init(
+        id: NodeID, voters: [NodeID], learners: [NodeID] = [], restored: Restored, settings: Settings, seed: UInt64
+    ) {
+        precondition(restored.commit <= restored.lastIndex, "the commit index lies beyond the log: entries were lost")
+        precondition(restored.applied <= restored.lastIndex, "the state machine is ahead of the log: entries were lost")
+        self.id = id
+        self.settings = settings
+        term = restored.hardState.term
+        vote = restored.hardState.vote
+        log = TermRuns(base: restored.snapshot, lastIndex: restored.lastIndex, starts: restored.termStarts)
+        precondition(log.lastTerm <= restored.hardState.term, "the log has a newer term than the hard state")
+        commitIndex = max(restored.commit, restored.applied, restored.snapshot.index)
+        appliedIndex = restored.applied
+        durableIndex = restored.lastIndex
+        durableHardState = restored.hardState
+        majority = Majority(voters)
+        progress = []
+        random = SplitMix64(seed: seed)
+        for voter in voters { progress.append(Progress(id: voter, isVoter: true)) }
+        for learner in learners {
+            precondition(!majority.contains(learner), "a learner must not be a voter")
+            progress.append(Progress(id: learner, isVoter: false))
+        }
+        progress.sort { $0.id < $1.id }
+        resetElectionTimer()
+    }
+
+    public var lastIndex: LogIndex { log.lastIndex }
+    public var lastTerm: Term { log.lastTerm }
+    /// The entry before the log's first one.
+    public var snapshot: SnapshotPoint { log.base }
+    public var voters: [NodeID] { majority.voters }
+    public var hardState: HardState { HardState(term: term, vote: vote) }
+    public var softState: SoftState { SoftState(role: role, leader: leader) }
+    public var isVoter: Bool { majority.contains(id) }
+    /// A leader that has committed an entry of its own term knows every earlier commit (paper §8).
+    public var hasCommittedInTerm: Bool { role == .leader && commitIndex >= leadershipStart }
+
+    /// The term of the entry at `index`; nil when it is compacted or beyond the end.
+    public func term(at index: LogIndex) -> Term? { log.term(at: index) }
+
+    /// How far `member` is known to match, nil unless this node leads and knows it.
+    public func matchIndex(of member: NodeID) -> LogIndex? {
+        guard role == .leader, let slot = slot(of: member) else { return nil }
+        return progress[slot].match
+    }
+
+    /// Handles one event and adds what follows from it to `ready`. O(members), plus the entries that are sent.
+    public mutating func step<Log: LogReader>(_ input: Input, log reader: borrowing Log, into ready: inout Ready) {
+        let before = softState
+        switch input {
+        case .tick: tick(reader, &ready)
+        case .receive(let message): receive(message, reader, &ready)
+        case .readIndex(let context): readIndex(context: context, from: id, &ready)
+        case .appendDurable(let index, let term): appendDurable(index, term, reader, &ready)
+        case .hardStateDurable(let state): hardStateDurable(state, reader, &ready)
+        case .applied(let index): applied(index)
+        case .entriesAvailable: entriesAvailable(reader, &ready)
+        case .campaign: campaign(reader, &ready)
+        case .forgetLeader: forgetLeader(&ready)
+        case .transferLeadership(let target): transferLeadership(to: target, reader, &ready)
+        case .unreachable(let peer): unreachable(peer)
+        case .snapshotFinished(let peer, let index): snapshotFinished(peer, index)
+        case .storageStalled: storageStalled(&ready)
+        }
+        if softState != before { ready.softState = softState }
+    }
+
+    /// Appends `entries` to the leader's log and sends them. Returns the index of the first; their term is `term`.
+    public mutating func propose<Log: LogReader>(
+        _ entries: [ProposedEntry], log reader: borrowing Log, into ready: inout Ready
+    ) throws(ProposalDropped) -> LogIndex {
+        precondition(!entries.isEmpty, "a proposal needs at least one entry")
+        guard role == .leader else { throw .notLeader(leader: leader) }
+        if transferTarget != nil { throw .transferring }
+        var bytes = 0
+        for entry in entries { bytes += Int(entry.byteCount) + Self.entryOverheadBytes }
+        if !uncommitted.admits(bytes, max: settings.uncommittedBytesMax) { throw .overloaded }
+        let first = lastIndex + 1
+        var index = first
+        ready.entries.reserveCapacity(ready.entries.count + entries.count)
+        for entry in entries {
+            ready.entries.append(
+                EntryHeader(index: index, term: term, kind: entry.kind, byteCount: entry.byteCount))
+            index += 1
+        }
+        log.append(term: term, count: UInt64(entries.count))
+        uncommitted.add(last: lastIndex, bytes: bytes)
+        broadcastAppend(reader, &ready)
+        return first
+    }
+
+    /// The host dropped the log's prefix up to and including `index`, which must be committed.
+    public mutating func compact(through index: LogIndex) {
+        precondition(index <= commitIndex, "only committed entries may be compacted")
+        log.compact(through: index)
+        durableIndex = max(durableIndex, log.base.index)
+    }
+
+    mutating func applied(_ index: LogIndex) {
+        precondition(index <= commitIndex, "the state machine applied an entry that is not committed")
+        appliedIndex = max(appliedIndex, index)
+    }
+
+    func slot(of node: NodeID) -> Int? {
+        for slot in progress.indices where progress[slot].id == node { return slot }
+        return nil
+    }
+
+    func message(_ kind: Message.Kind, to: NodeID) -> Message {
+        Message(kind, from: id, to: to, term: term)
+    }
+
+    /// Term and vote leave together, always (a vote written without its term was double voting in hashicorp/raft #661).
+    func emitHardState(_ ready: inout Ready) {
+        ready.hardState = hardState
+    }
+}
+
+/// Bytes that were proposed in this leadership and are not committed yet, by proposal.
+struct UncommittedSize: Hashable, Sendable {
+    private struct Batch: Hashable, Sendable {
+        var last: LogIndex
+        var bytes: Int
+    }
+    private var batches: [Batch] = []
+    private(set) var bytes = 0
+
+    /// One proposal is always admitted when nothing waits, whatever its size.
+    func admits(_ more: Int, max: Int) -> Bool { bytes == 0 || bytes + more <= max }
+
+    mutating func add(last: LogIndex, bytes more: Int) {
+        batches.append(Batch(last: last, bytes: more))
+        bytes += more
+    }
+
+    mutating func release(through index: LogIndex) {
+        var count = 0
+        while count < batches.count && batches[count].last <= index {
+            bytes -= batches[count].bytes
+            count += 1
+        }
+        if count > 0 { batches.removeFirst(count) }
+    }
+
+    mutating func removeAll() {
+        batches.removeAll()
+        bytes = 0
+    }
+}
