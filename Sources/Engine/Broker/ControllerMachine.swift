@@ -1,0 +1,100 @@
+// The controller group's state machine: the record of topics and of the group numbers of their partitions. Its whole log is
+// replayed at start; it is small. Every replica hands out the same numbers because it sees the same entries.
+public import Cluster
+public import SegmentedLog
+
+/// A topic as the controller knows it.
+public struct TopicRecord: Hashable, Sendable {
+    public var name: String
+    public var partitions: UInt32
+    /// Group of partition 0; the others follow.
+    public var firstGroup: GroupID
+
+    public func group(of partition: UInt32) -> GroupID? {
+        partition < partitions ? GroupID(rawValue: firstGroup.rawValue + UInt64(partition)) : nil
+    }
+}
+
+/// A command to the controller.
+public enum ControllerCommand: Hashable, Sendable {
+    case createTopic(name: String, partitions: UInt32)
+
+    private static let createTopicTag: UInt8 = 1
+
+    /// `u8 tag | u32 partitions | name in UTF-8`, little endian.
+    public var encoded: [UInt8] {
+        switch self {
+        case .createTopic(let name, let partitions):
+            var bytes: [UInt8] = [Self.createTopicTag]
+            withUnsafeBytes(of: partitions.littleEndian) { bytes.append(contentsOf: $0) }
+            bytes.append(contentsOf: Array(name.utf8))
+            return bytes
+        }
+    }
+
+    public init?(_ bytes: ArraySlice<UInt8>) {
+        guard bytes.count > 5, bytes.first == Self.createTopicTag else { return nil }
+        let start = bytes.startIndex
+        var partitions: UInt32 = 0
+        for i in 0..<4 { partitions |= UInt32(bytes[start + 1 + i]) << UInt32(8 * i) }
+        self = .createTopic(name: String(decoding: bytes[(start + 5)...], as: UTF8.self), partitions: partitions)
+    }
+}
+
+public final class ControllerMachine: StateMachine {
+    private var nextGroup = GroupID.firstPartition.rawValue
+    private let topics: TopicTable
+    /// Called on the host's thread for every topic, old ones included, as the log is applied.
+    private let created: (TopicRecord) -> Void
+
+    public init(topics: TopicTable, created: @escaping (TopicRecord) -> Void) {
+        self.topics = topics
+        self.created = created
+    }
+
+    public var frameKind: FrameKind { .command }
+    public var appliedAtStart: UInt64 { 0 }
+
+    public func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError> {
+        guard let command = ControllerCommand(entry.payload) else {
+            throw StateMachineFailure(
+                "the controller's entry \(entry.index) is of a kind that this version does not know; upgrade this node")
+        }
+        switch command {
+        case .createTopic(let name, let partitions):
+            if topics.record(name) != nil {
+                return .failure(.invalid(.topicExists, "topic \(name) exists already"))
+            }
+            let record = TopicRecord(
+                name: name, partitions: partitions, firstGroup: GroupID(rawValue: nextGroup))
+            nextGroup += UInt64(partitions)
+            topics.insert(record)
+            created(record)
+            return .success(entry.index)
+        }
+    }
+}
+
+extension BrokerLimits {
+    /// What is wrong with a new topic, if anything. Names become folder names: letters, digits, `.`, `_` and `-`.
+    public static func check(topic name: String, partitions: UInt32) -> RequestError? {
+        let allowed = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        guard allowed, !name.isEmpty, name.utf8.count <= topicNameBytesMax, name != ".", name != ".." else {
+            return .invalid(
+                .invalidTopicName,
+                "topic name \"\(name)\" is not usable; take 1 to \(topicNameBytesMax) letters, digits, '.', '_' or '-'")
+        }
+        guard partitions >= 1, partitions <= partitionsPerTopicMax else {
+            return .invalid(
+                .invalidPartitions, "a topic has 1 to \(partitionsPerTopicMax) partitions, not \(partitions)")
+        }
+        return nil
+    }
+}

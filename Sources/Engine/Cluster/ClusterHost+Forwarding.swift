@@ -1,0 +1,98 @@
+// Proposals that arrived at a node which does not lead: sent on to the leader, or parked until there is one. A proposal is
+// forwarded at most once; when its answer is lost the outcome is "unknown", because sending it again could apply it twice.
+import Raft
+
+/// A proposal that was sent to the leader and not answered yet.
+struct ForwardedWait {
+    var request: UInt64
+    var leader: NodeID
+    var group: GroupID
+    var proposal: Proposal
+}
+
+extension ClusterHost {
+    /// Finds the way for a proposal that this node can't append.
+    func route(_ proposal: Proposal, to group: Group) {
+        guard proposal.mayForward else {
+            proposal.completion(.failure(.notLeader(leader: member(group.core.leader)?.memberAddress)))
+            return
+        }
+        guard let leader = group.core.leader, leader != member.id else {
+            park(proposal, for: group.id)
+            return
+        }
+        nextForward &+= 1
+        forwarded.append(
+            ForwardedWait(request: nextForward, leader: leader, group: group.id, proposal: proposal))
+        outbox.add(
+            ForwardedProposal(
+                request: nextForward, group: group.id, operations: proposal.operations, payload: proposal.payload),
+            to: leader)
+    }
+
+    /// Keeps a proposal until a leader is known.
+    func park(_ proposal: Proposal, for id: GroupID) {
+        guard parked.count < settings.parkedMax else {
+            proposal.completion(.failure(.unavailable("no leader, and too many writes wait for one")))
+            return
+        }
+        parked.append((id, proposal))
+    }
+
+    /// Another node's client wants to write and this node leads, or is thought to.
+    func accept(_ forward: ForwardedProposal, from peer: NodeID) {
+        let inbox = inbox
+        let request = forward.request
+        var proposal = Proposal(payload: forward.payload, operations: forward.operations, mayForward: false) { result in
+            inbox.post(.answer(to: peer, request: request, result: result), lane: .control)
+        }
+        proposal.deadline = .max
+        guard group(forward.group) != nil else {
+            proposal.completion(.failure(.notLeader(leader: nil)))
+            return
+        }
+        take(proposal, for: forward.group)
+    }
+
+    /// The leader answered a forwarded proposal.
+    func finish(_ result: ForwardedResult) {
+        guard let position = forwarded.firstIndex(where: { $0.request == result.request }) else { return }
+        let wait = forwarded.remove(at: position)
+        if case .failure(.notLeader) = result.result {
+            park(wait.proposal, for: wait.group)
+        } else {
+            wait.proposal.completion(result.result)
+        }
+    }
+
+    func loseForwarded(to peer: NodeID) {
+        guard forwarded.contains(where: { $0.leader == peer }) else { return }
+        for wait in forwarded where wait.leader == peer {
+            wait.proposal.completion(.failure(.unknown("the leader was lost before it answered")))
+        }
+        forwarded.removeAll { $0.leader == peer }
+    }
+
+    func expireForwarded(now: UInt64) {
+        guard forwarded.contains(where: { $0.proposal.deadline <= now }) else { return }
+        for wait in forwarded where wait.proposal.deadline <= now {
+            wait.proposal.completion(.failure(.unknown("the leader did not answer in time")))
+        }
+        forwarded.removeAll { $0.proposal.deadline <= now }
+    }
+
+    func retryParked(now: UInt64) {
+        guard !parked.isEmpty else { return }
+        let waiting = parked
+        parked = []
+        for (id, proposal) in waiting {
+            if proposal.deadline <= now {
+                proposal.completion(.failure(.unavailable("no leader was found in time")))
+            } else if let group = group(id), group.core.leader != nil {
+                group.proposals.append(proposal)
+            } else {
+                parked.append((id, proposal))
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+// One node's Raft groups, run by one thread: `poll(now:)` is a turn. A turn looks at control traffic and timers first, then
+// at bulk traffic and clients, then hands out one log submission per group and one batch per peer, then applies a bounded
+// amount of what is committed. Nothing here blocks, reads a clock, or knows a socket; the simulator runs this very code.
+public import FileIO
+public import Raft
+public import SegmentedLog
+
+/// Runs the Raft groups of one node. Confined to one thread; other threads talk to it through ``inbox``.
+public final class ClusterHost {
+    /// Tuning of a host. Times in nanoseconds.
+    public struct Settings: Sendable {
+        /// Length of one Raft tick.
+        public var tickInterval: UInt64 = 10_000_000
+        /// How long a client's request may stay unanswered.
+        public var requestTimeout: UInt64 = 5_000_000_000
+        /// Requests that may wait for a leader.
+        public var parkedMax = 16_384
+        public var raft = RaftCore.Settings()
+        public init() {}
+    }
+
+    public let inbox: HostInbox
+    public let member: Member
+    public let members: [Member]
+    /// Why the node's own storage can no longer be trusted; set once, final: the process must stop (fsync is never retried).
+    public private(set) var failure: String?
+
+    let settings: Settings
+    let environment: any HostEnvironment
+    let outbox: Outbox
+    var groups: [Group] = []
+    private var groupByID: [GroupID: Group] = [:]
+    private var seed: UInt64
+    private var nextTick: UInt64 = 0
+    private var now: UInt64 = 0
+    var parked: [(group: GroupID, proposal: Proposal)] = []
+    var forwarded: [ForwardedWait] = []
+    var nextForward: UInt64
+    private let observer: @Sendable (GroupID, GroupStatus) -> Void
+
+    /// - Parameters:
+    ///   - member: this node; must be among `members`.
+    ///   - seed: for election timeouts and request numbers; differs between starts of one node.
+    ///   - observer: told, on the host's thread, whenever a group's visible state has changed.
+    public init(
+        member: Member, members: [Member], settings: Settings, seed: UInt64, inbox: HostInbox,
+        environment: any HostEnvironment, observer: @escaping @Sendable (GroupID, GroupStatus) -> Void
+    ) {
+        precondition(members.contains { $0.id == member.id }, "a node must be a member of its own cluster")
+        self.member = member
+        self.members = members.sorted { $0.id < $1.id }
+        self.settings = settings
+        self.seed = seed
+        self.inbox = inbox
+        self.environment = environment
+        self.observer = observer
+        nextForward = seed &* 0x9e37_79b9_7f4a_7c15
+        outbox = Outbox(peers: members.map(\.id).filter { $0 != member.id }, environment: environment)
+    }
+
+    /// Starts a group over an opened log. Opening blocks, so the caller does it before, on a thread that may.
+    public func addGroup(
+        _ id: GroupID, log: SegmentedLog, hardStateFile: HardStateFile, hardState: HardState,
+        machine: any StateMachine, durability: WriteDurability
+    ) {
+        guard groupByID[id] == nil else { return }
+        seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        let restored = RaftCore.Restored(
+            hardState: hardState, snapshot: SnapshotPoint(), lastIndex: log.lastIndex,
+            termStarts: log.recovery.termStarts.map { TermStart(index: $0.index, term: $0.term) },
+            commit: machine.appliedAtStart, applied: machine.appliedAtStart)
+        let core = RaftCore(
+            id: member.id, voters: members.map(\.id), restored: restored, settings: settings.raft,
+            seed: seed ^ id.rawValue)
+        let group = Group(
+            id: id, log: log, hardStateFile: hardStateFile, machine: machine, core: core, durability: durability,
+            readContextSeed: (seed >> 32) << 32)
+        groups.append(group)
+        groups.sort { $0.id < $1.id }
+        groupByID[id] = group
+    }
+
+    public func hasGroup(_ id: GroupID) -> Bool { groupByID[id] != nil }
+
+    /// One turn. Returns the time, on the same clock, by which the next turn is due; earlier when the inbox fills.
+    public func poll(now: UInt64) -> UInt64 {
+        self.now = now
+        if nextTick == 0 { nextTick = now + settings.tickInterval }
+        guard failure == nil else { return now + settings.tickInterval }
+        let (control, bulk) = inbox.take()
+        for event in control { handle(event) }
+        tickIfDue()
+        for event in bulk { handle(event) }
+        var busy = false
+        for group in groups {
+            for proposal in group.proposeWaiting(outbox: outbox) { route(proposal, to: group) }
+            group.confirmWaiting(outbox: outbox)
+        }
+        submitStorage()
+        outbox.flush()
+        for group in groups {
+            do throws(StateMachineFailure) {
+                if try group.applyCommitted(environment: environment, outbox: outbox) { busy = true }
+            } catch {
+                stop(because: "group \(group.id): \(error)")
+            }
+            group.serveReads()
+            group.fetchForReplication(environment: environment)
+        }
+        submitStorage()
+        outbox.flush()
+        publish()
+        return busy ? now : nextTick
+    }
+
+    /// Stops taking requests and refuses what waits. The log keeps everything that was acknowledged.
+    public func close() {
+        inbox.close()
+        let error = RequestError.unavailable("the node is shutting down")
+        for item in parked { item.proposal.completion(.failure(error)) }
+        parked = []
+        for wait in forwarded { wait.proposal.completion(.failure(.unknown("the node is shutting down"))) }
+        forwarded = []
+        for group in groups {
+            group.fail(group.proposals, error)
+            group.proposals = []
+            for entry in group.pending {
+                group.fail(entry.proposals.map(\.proposal), .unknown("the node is shutting down"))
+            }
+            group.pending = []
+            group.expireReads(now: .max)
+        }
+    }
+
+    /// Stops the node for good: its storage can no longer be trusted.
+    public func stop(because reason: String) {
+        guard failure == nil else { return }
+        failure = reason
+        close()
+    }
+
+    private func handle(_ event: HostEvent) {
+        switch event {
+        case .received(let peer, let bytes):
+            // A batch that does not decode is dropped whole: Raft repeats what matters.
+            guard let messages = PeerCodec.decode(bytes) else { return }
+            for message in messages { receive(message, from: peer) }
+        case .connected:
+            break
+        case .disconnected(let peer):
+            lost(peer)
+        case .propose(let id, var proposal):
+            proposal.deadline = now + settings.requestTimeout
+            take(proposal, for: id)
+        case .read(let id, var request):
+            request.deadline = now + settings.requestTimeout
+            guard let group = groupByID[id] else {
+                request.completion(.failure(.unavailable("the group is not on this node yet")))
+                return
+            }
+            group.reads.append(request)
+        case .stored(let receipt):
+            if let failure = receipt.failure {
+                stop(because: "group \(receipt.group): \(failure)")
+            } else {
+                groupByID[receipt.group]?.stored(receipt, outbox: outbox)
+            }
+        case .fetched(let result):
+            guard let group = groupByID[result.fetch.group] else { return }
+            do throws(StateMachineFailure) {
+                try group.fetched(result, outbox: outbox)
+            } catch {
+                stop(because: "group \(group.id): \(error)")
+            }
+        case .answer(let peer, let request, let result):
+            outbox.add(ForwardedResult(request: request, result: result), to: peer)
+        case .run(let body):
+            body(self)
+        }
+    }
+
+    private func receive(_ message: PeerMessage, from peer: NodeID) {
+        switch message {
+        case .raft(let id, let message, let frames):
+            guard let group = groupByID[id], message.from == peer, message.to == member.id else { return }
+            group.step(.receive(message), frames: frames, outbox: outbox)
+        case .forward(let forward):
+            accept(forward, from: peer)
+        case .forwardResult(let result):
+            finish(result)
+        }
+    }
+
+    func take(_ proposal: Proposal, for id: GroupID) {
+        guard let group = groupByID[id] else {
+            park(proposal, for: id)
+            return
+        }
+        group.proposals.append(proposal)
+    }
+
+    func group(_ id: GroupID) -> Group? { groupByID[id] }
+
+    /// At most two ticks a turn, and none to make up for a pause: a host that was starved must first hear what arrived
+    /// meanwhile, or it would campaign against a leader that is alive.
+    private func tickIfDue() {
+        var ticks = 0
+        while now >= nextTick, ticks < 2 {
+            ticks += 1
+            nextTick += settings.tickInterval
+            for group in groups {
+                group.step(.tick, outbox: outbox)
+                group.retryReads()
+                group.expire(now: now)
+            }
+            expireForwarded(now: now)
+            retryParked(now: now)
+        }
+        if now >= nextTick { nextTick = now + settings.tickInterval }
+    }
+
+    private func lost(_ peer: NodeID) {
+        for group in groups {
+            if group.core.leader == peer { group.step(.forgetLeader, outbox: outbox) }
+            if group.core.role == .leader { group.step(.unreachable(peer), outbox: outbox) }
+        }
+        loseForwarded(to: peer)
+    }
+
+    private func submitStorage() {
+        for group in groups {
+            group.submitWork()
+            for work in group.submitted { environment.submit(work) }
+            group.submitted.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private func publish() {
+        for group in groups {
+            let status = group.status
+            guard status != group.publishedStatus else { continue }
+            group.publishedStatus = status
+            observer(group.id, status)
+            if group.softStateChanged {
+                group.softStateChanged = false
+                retryParked(now: now)
+            }
+        }
+    }
+
+    /// The member behind a Raft id.
+    public func member(_ id: NodeID?) -> Member? {
+        guard let id else { return nil }
+        return members.first { $0.id == id }
+    }
+}

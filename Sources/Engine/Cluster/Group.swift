@@ -1,0 +1,205 @@
+// One Raft group on this node: its core, its log, its state machine, and the requests that wait on them. Lives on the host's
+// thread; does no I/O itself. Every step of the core is followed by `absorb`, which turns what the core asked for into log
+// work, messages and answers, in the order that the core's contract demands.
+import FileIO
+import Raft
+import SegmentedLog
+
+final class Group {
+    let id: GroupID
+    let log: SegmentedLog
+    let hardStateFile: HardStateFile
+    let machine: any StateMachine
+    let durability: WriteDurability
+    var core: RaftCore
+    var tail = LogTail()
+    var catchUp = CatchUpCache()
+    let wish = FetchWish()
+    var ready = Ready()
+    /// Offset of the next record, as the end of `tail` (or of the log) implies it.
+    var nextOffset: UInt64
+
+    /// Log work of this turn, not submitted yet.
+    var work: StorageWork?
+    var workLast: (index: LogIndex, term: Term)?
+    var workMessages: [Message] = []
+    var workAnswers: [@Sendable () -> Void] = []
+    var storageSequence: UInt64 = 0
+    var awaiting: [AwaitingStorage] = []
+
+    var proposals: [Proposal] = []
+    var pending: [PendingEntry] = []
+    var reads: [ReadRequest] = []
+    /// Reads whose confirmation was lost; they go back in line with the next tick.
+    var retryingReads: [ReadRequest] = []
+    var nextReadContext: UInt64
+    var confirming: [(context: UInt64, requests: [ReadRequest])] = []
+    var confirmed: [(index: LogIndex, requests: [ReadRequest])] = []
+
+    var applied: LogIndex
+    var commit: LogIndex = 0
+    var applyFetchOutstanding = false
+    var replicationFetchOutstanding = false
+    /// Entries fetched for apply, when they are not in `tail`.
+    var applyBuffer = FrameBatch()
+    var softStateChanged = true
+    /// What the host's observer was last told.
+    var publishedStatus: GroupStatus?
+
+    /// What has to happen when a ``StorageWork`` is done.
+    struct AwaitingStorage {
+        var sequence: UInt64
+        var last: (index: LogIndex, term: Term)?
+        var hardState: HardState?
+        var messages: [Message]
+        var answers: [@Sendable () -> Void]
+    }
+
+    /// An entry that this node proposed and whose proposers wait.
+    struct PendingEntry {
+        var index: LogIndex
+        var term: Term
+        /// Answer offset of each proposal within the entry.
+        var proposals: [(offset: UInt64, proposal: Proposal)]
+    }
+
+    init(
+        id: GroupID, log: SegmentedLog, hardStateFile: HardStateFile, machine: any StateMachine, core: RaftCore,
+        durability: WriteDurability, readContextSeed: UInt64
+    ) {
+        self.id = id
+        self.log = log
+        self.hardStateFile = hardStateFile
+        self.machine = machine
+        self.core = core
+        self.durability = durability
+        nextOffset = log.nextOffset
+        applied = machine.appliedAtStart
+        nextReadContext = readContextSeed
+    }
+
+    private func view() -> GroupLogView {
+        GroupLogView(tail: tail, catchUp: catchUp, logStart: log.firstIndex, wish: wish)
+    }
+
+    /// One input to the core, then everything that follows from it.
+    /// - Parameter frames: the frames behind a received append's entries.
+    func step(_ input: Input, frames: FrameBatch? = nil, outbox: Outbox) {
+        core.step(input, log: view(), into: &ready)
+        absorb(frames: frames, outbox: outbox)
+    }
+
+    /// Proposes entries and returns the first one's index. The frames are made by `build`, which gets that index.
+    func propose(
+        _ entries: [ProposedEntry], outbox: Outbox, build: (LogIndex, Term) -> FrameBatch
+    ) throws(ProposalDropped) {
+        let first = try core.propose(entries, log: view(), into: &ready)
+        let frames = build(first, core.term)
+        absorb(frames: frames, outbox: outbox)
+    }
+
+    /// Turns the core's wishes into work. Order: entries reach `tail` before messages that carry them are encoded, and
+    /// messages that reveal durable state wait for the work that makes it durable.
+    private func absorb(frames: FrameBatch?, outbox: Outbox) {
+        if ready.needsStorage { absorbStorage(frames: frames) }
+        if !ready.afterDurable.isEmpty { hold(ready.afterDurable, outbox: outbox) }
+        for message in ready.messages { outbox.add(message, of: self) }
+        if let commit = ready.commit { self.commit = max(self.commit, commit) }
+        for read in ready.reads { confirm(read) }
+        for context in ready.droppedReads { requeue(context) }
+        if ready.softState != nil { softStateChanged = true }
+        ready.removeAll()
+    }
+
+    private func absorbStorage(frames: FrameBatch?) {
+        if let from = ready.truncateFrom {
+            precondition(from > applied, "an applied entry must never be truncated (group \(id), index \(from))")
+            submitWork()
+            truncateMemory(from: from)
+            startWork()
+            work?.truncateFrom = from
+        }
+        if work == nil { startWork() }
+        if let hardState = ready.hardState { work?.hardState = hardState }
+        guard let first = ready.entries.first, let last = ready.entries.last else { return }
+        var batch: FrameBatch
+        if let frames, !frames.isEmpty {
+            batch = frames.firstIndex == first.index && frames.lastIndex == last.index
+                ? frames : frames.slice(from: first.index, through: last.index)
+        } else {
+            batch = FrameBatch()
+            for entry in ready.entries {
+                precondition(entry.kind == .noop, "only a no-op may come without its frame")
+                batch.append(
+                    kind: .noop, index: entry.index, term: entry.term, baseOffset: nextOffset, recordCount: 0,
+                    payload: [])
+            }
+        }
+        tail.append(batch)
+        if let header = batch.headers.last { nextOffset = header.baseOffset + UInt64(header.recordCount) }
+        work?.frames.append(batch)
+        workLast = (last.index, last.term)
+    }
+
+    private func truncateMemory(from index: LogIndex) {
+        if let header = tail.header(at: index) {
+            nextOffset = header.baseOffset
+        } else if let header = try? log.header(at: index) {
+            // Rare: only entries of before a restart can be void and yet not be in memory.
+            nextOffset = header.baseOffset
+        }
+        tail.truncate(from: index)
+        catchUp.truncate(from: index)
+    }
+
+    private func startWork() {
+        work = StorageWork(
+            group: id, sequence: 0, log: log, hardStateFile: hardStateFile, durability: durability)
+    }
+
+    /// Messages that may leave only when everything handed to storage so far is durable.
+    private func hold(_ messages: [Message], outbox: Outbox) {
+        if work != nil {
+            workMessages.append(contentsOf: messages)
+        } else if !awaiting.isEmpty {
+            awaiting[awaiting.count - 1].messages.append(contentsOf: messages)
+        } else {
+            for message in messages { outbox.add(message, of: self) }
+        }
+    }
+
+    /// Closes this turn's log work; it is in `submitted` until the host takes it.
+    func submitWork() {
+        guard var work else { return }
+        storageSequence += 1
+        work.sequence = storageSequence
+        awaiting.append(
+            AwaitingStorage(
+                sequence: storageSequence, last: workLast, hardState: work.hardState, messages: workMessages,
+                answers: workAnswers))
+        submitted.append(work)
+        self.work = nil
+        workLast = nil
+        workMessages = []
+        workAnswers = []
+    }
+
+    /// Closed works that the host has not handed to storage yet.
+    var submitted: [StorageWork] = []
+
+    /// A work is durable: tell the core, release what waited.
+    func stored(_ receipt: StorageReceipt, outbox: Outbox) {
+        var done: [AwaitingStorage] = []
+        while let first = awaiting.first, first.sequence <= receipt.sequence {
+            done.append(first)
+            awaiting.removeFirst()
+        }
+        for item in done {
+            if let hardState = item.hardState { step(.hardStateDurable(hardState), outbox: outbox) }
+            if let last = item.last { step(.appendDurable(index: last.index, term: last.term), outbox: outbox) }
+            for message in item.messages { outbox.add(message, of: self) }
+            for answer in item.answers { answer() }
+        }
+        tail.evict(through: min(applied, log.durableIndex))
+    }
+}

@@ -1,0 +1,96 @@
+// What a host needs from outside: somebody who writes its logs, somebody who reads old entries back, somebody who carries
+// bytes to peers. The Server gives threads and sockets, the simulator gives a virtual disk and a virtual network; the host
+// never waits for either, answers come back through its inbox.
+public import FileIO
+public import Raft
+public import SegmentedLog
+
+/// The outside of a ``ClusterHost``. Calls come from the host's thread and must return at once.
+public protocol HostEnvironment: AnyObject {
+    /// Carries out log writes strictly in the order given, then posts ``HostEvent/stored(_:)`` for each.
+    func submit(_ work: StorageWork)
+
+    /// Reads old entries, in any order, then posts ``HostEvent/fetched(_:)``.
+    func fetch(_ fetch: LogFetch)
+
+    /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.
+    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
+}
+
+/// One group's durable work of one turn: hard state, then truncation, then entries, then one sync.
+public struct StorageWork: Sendable {
+    public var group: GroupID
+    /// Counts up within the group; completions must keep the order.
+    public var sequence: UInt64
+    public var log: SegmentedLog
+    public var hardStateFile: HardStateFile
+    public var hardState: HardState?
+    public var truncateFrom: LogIndex?
+    public var frames: [FrameBatch] = []
+    public var durability: WriteDurability
+
+    /// Does the work. Blocks; call it on a thread that may.
+    ///
+    /// - Parameter later: further works of the same group, in order, whose entries ride on the same write and sync.
+    public func perform(with later: [StorageWork] = []) -> StorageReceipt {
+        let last = later.last ?? self
+        do {
+            if let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState {
+                try hardStateFile.store(term: hardState.term, vote: hardState.vote?.rawValue ?? 0)
+            }
+            if let truncateFrom { try log.truncate(from: truncateFrom) }
+            var all = FrameBatch()
+            if later.isEmpty, frames.count == 1 {
+                all = frames[0]
+            } else {
+                for batch in frames { all.append(contentsOf: batch) }
+                for work in later {
+                    for batch in work.frames { all.append(contentsOf: batch) }
+                }
+            }
+            if !all.isEmpty { try log.append(all, durability: durability) }
+            return StorageReceipt(group: group, sequence: last.sequence, failure: nil)
+        } catch {
+            return StorageReceipt(group: group, sequence: last.sequence, failure: "\(error)")
+        }
+    }
+
+    /// True when `next` may share this work's write: same group, and nothing has to be cut in between.
+    public func canAbsorb(_ next: StorageWork) -> Bool {
+        next.group == group && next.truncateFrom == nil && next.durability == durability
+    }
+}
+
+/// The end of a ``StorageWork``: everything of the group up to `sequence` is durable, or the node's storage has failed.
+public struct StorageReceipt: Sendable {
+    public var group: GroupID
+    public var sequence: UInt64
+    public var failure: String?
+}
+
+/// A request for entries that are no longer in memory.
+public struct LogFetch: Sendable {
+    public enum Purpose: Hashable, Sendable { case replication, apply }
+    public var group: GroupID
+    public var purpose: Purpose
+    public var log: SegmentedLog
+    public var from: LogIndex
+    public var through: LogIndex
+    public var maxBytes: Int
+
+    /// Reads. Blocks; call it on a thread that may.
+    public func perform() -> LogFetchResult {
+        do {
+            let frames = try log.read(from: from, through: through, maxBytes: maxBytes)
+            return LogFetchResult(fetch: self, frames: frames, failure: nil)
+        } catch {
+            return LogFetchResult(fetch: self, frames: FrameBatch(), failure: "\(error)")
+        }
+    }
+}
+
+public struct LogFetchResult: Sendable {
+    public var fetch: LogFetch
+    public var frames: FrameBatch
+    public var failure: String?
+}

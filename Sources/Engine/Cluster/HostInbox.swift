@@ -1,0 +1,146 @@
+// The only way into a host from other threads. Events queue here until the host's next turn; control traffic is kept apart
+// so that a turn can look at it first. Bounded: proposals beyond the bound are refused at once, with a clear error.
+public import Raft
+import Synchronization
+
+/// Something that happened outside the host's thread.
+public enum HostEvent: Sendable {
+    /// Encoded messages of one peer; see ``PeerCodec``.
+    case received(from: NodeID, messages: [UInt8])
+    /// The connection to a peer came up or broke. A broken one is a hint that the peer may be dead.
+    case connected(NodeID)
+    case disconnected(NodeID)
+    case propose(GroupID, Proposal)
+    case read(GroupID, ReadRequest)
+    case stored(StorageReceipt)
+    case fetched(LogFetchResult)
+    /// The answer to a proposal that `to` forwarded to this node.
+    case answer(to: NodeID, request: UInt64, result: Result<UInt64, RequestError>)
+    /// Anything else that must run on the host's thread.
+    case run(@Sendable (ClusterHost) -> Void)
+}
+
+/// A command that wants to be replicated.
+public struct Proposal: Sendable {
+    public enum Wait: Hashable, Sendable {
+        /// Until the entry is applied here, having been durable on a majority.
+        case applied
+        /// Until the entry is in the leader's own log.
+        case appended
+    }
+    public var payload: [UInt8]
+    /// Commands in the payload; the answers of commands that were joined with others differ by it.
+    public var operations: UInt32
+    public var wait: Wait
+    /// Whether a follower may hand it to the leader.
+    public var mayForward: Bool
+    public var completion: @Sendable (Result<UInt64, RequestError>) -> Void
+    /// Nanoseconds on the host's clock after which the answer is "unknown"; set when the host takes it.
+    var deadline: UInt64 = 0
+
+    public init(
+        payload: [UInt8], operations: UInt32 = 1, wait: Wait = .applied, mayForward: Bool = true,
+        completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+    ) {
+        self.payload = payload
+        self.operations = operations
+        self.wait = wait
+        self.mayForward = mayForward
+        self.completion = completion
+    }
+}
+
+/// A wish to read state that covers everything acknowledged before now.
+public struct ReadRequest: Sendable {
+    /// Success: the state machine on this node is fresh enough, read it now (elsewhere, if reading may block).
+    public var completion: @Sendable (Result<Void, RequestError>) -> Void
+    var deadline: UInt64 = 0
+
+    public init(completion: @escaping @Sendable (Result<Void, RequestError>) -> Void) {
+        self.completion = completion
+    }
+}
+
+/// Thread-safe queue in front of a ``ClusterHost``.
+public final class HostInbox: Sendable {
+    /// Bytes of proposals that may wait for a turn.
+    public static let proposalBytesMax = 64 * 1024 * 1024
+
+    struct Content {
+        var control: [HostEvent] = []
+        var bulk: [HostEvent] = []
+        var proposalBytes = 0
+        var closed = false
+        /// True while the host is known to be awake, which saves a wake-up call.
+        var awake = false
+    }
+
+    private let content = Mutex(Content())
+    private let wake: @Sendable () -> Void
+
+    /// - Parameter wake: rouses the host's thread; called from any thread, at most once between two turns.
+    public init(wake: @escaping @Sendable () -> Void) {
+        self.wake = wake
+    }
+
+    /// Queues an event. Proposals and reads are answered at once when the host is gone or drowning.
+    public func post(_ event: HostEvent, lane: PeerLane = .bulk) {
+        enum Outcome { case queued(wake: Bool), closed, full }
+        let outcome: Outcome = content.withLock { content in
+            if content.closed { return .closed }
+            if case .propose(_, let proposal) = event {
+                guard content.proposalBytes + proposal.payload.count <= Self.proposalBytesMax else { return .full }
+                content.proposalBytes += proposal.payload.count
+            }
+            if lane == .control { content.control.append(event) } else { content.bulk.append(event) }
+            let mustWake = !content.awake
+            content.awake = true
+            return .queued(wake: mustWake)
+        }
+        switch outcome {
+        case .queued(let mustWake): if mustWake { wake() }
+        case .closed: refuse(event, .unavailable("the node is shutting down"))
+        case .full: refuse(event, .unavailable("too many writes are waiting on this node; slow down"))
+        }
+    }
+
+    /// Takes everything that waits, control traffic first.
+    func take() -> (control: [HostEvent], bulk: [HostEvent]) {
+        content.withLock { content in
+            let taken = (content.control, content.bulk)
+            content.control = []
+            content.bulk = []
+            content.proposalBytes = 0
+            return taken
+        }
+    }
+
+    /// Says that the host is about to sleep. Returns false when something arrived meanwhile: take another turn.
+    public func prepareToSleep() -> Bool {
+        content.withLock { content in
+            guard content.control.isEmpty, content.bulk.isEmpty else { return false }
+            content.awake = false
+            return true
+        }
+    }
+
+    /// Refuses everything that waits and everything that comes.
+    func close() {
+        let left = content.withLock { content in
+            content.closed = true
+            let left = content.control + content.bulk
+            content.control = []
+            content.bulk = []
+            return left
+        }
+        for event in left { refuse(event, .unavailable("the node is shutting down")) }
+    }
+
+    private func refuse(_ event: HostEvent, _ error: RequestError) {
+        switch event {
+        case .propose(_, let proposal): proposal.completion(.failure(error))
+        case .read(_, let request): request.completion(.failure(error))
+        default: break
+        }
+    }
+}

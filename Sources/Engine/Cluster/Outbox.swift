@@ -1,0 +1,66 @@
+// Messages of one turn on their way out, one buffer for each peer and lane, so that a turn sends at most a few batches
+// however many groups had something to say.
+import Raft
+import SegmentedLog
+
+final class Outbox {
+    /// A bulk batch is handed over when it has grown beyond this, to bound what a transport must buffer at once.
+    static let batchBytesMax = 4 * 1024 * 1024
+
+    private struct Peer {
+        var id: NodeID
+        var control = ByteWriter()
+        var bulk = ByteWriter()
+    }
+
+    private var peers: [Peer]
+    private let environment: any HostEnvironment
+    private(set) var bytesSent: UInt64 = 0
+
+    init(peers: [NodeID], environment: any HostEnvironment) {
+        self.peers = peers.map { Peer(id: $0) }
+        self.environment = environment
+    }
+
+    /// Encodes a message of a group, with its frames when it carries entries.
+    func add(_ message: Message, of group: Group) {
+        guard let position = peers.firstIndex(where: { $0.id == message.to }) else { return }
+        guard let first = message.entries.first, let last = message.entries.last else {
+            PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].control)
+            return
+        }
+        // Frames that have left memory meanwhile: the follower's answer to the next message makes the core go back.
+        guard
+            let frames = group.tail.frames(from: first.index, through: last.index)
+                ?? group.catchUp.frames(from: first.index, through: last.index)
+        else { return }
+        PeerCodec.encode(message, group: group.id, frames: frames, into: &peers[position].bulk)
+        if peers[position].bulk.bytes.count >= Self.batchBytesMax { sendBulk(position) }
+    }
+
+    func add(_ forward: ForwardedProposal, to peer: NodeID) {
+        guard let position = peers.firstIndex(where: { $0.id == peer }) else { return }
+        PeerCodec.encode(forward, into: &peers[position].bulk)
+    }
+
+    func add(_ result: ForwardedResult, to peer: NodeID) {
+        guard let position = peers.firstIndex(where: { $0.id == peer }) else { return }
+        PeerCodec.encode(result, into: &peers[position].control)
+    }
+
+    /// Hands everything to the transport, control traffic first.
+    func flush() {
+        for position in peers.indices where !peers[position].control.bytes.isEmpty {
+            bytesSent += UInt64(peers[position].control.bytes.count)
+            environment.send(peers[position].control.bytes, lane: .control, to: peers[position].id)
+            peers[position].control = ByteWriter()
+        }
+        for position in peers.indices where !peers[position].bulk.bytes.isEmpty { sendBulk(position) }
+    }
+
+    private func sendBulk(_ position: Int) {
+        bytesSent += UInt64(peers[position].bulk.bytes.count)
+        environment.send(peers[position].bulk.bytes, lane: .bulk, to: peers[position].id)
+        peers[position].bulk = ByteWriter()
+    }
+}

@@ -1,0 +1,199 @@
+// The encoding of what nodes say to each other, the same on every transport (Docs/Formats/peer-messages.md). Entries travel
+// as the very frames that both logs store. Decoding checks every length and every checksum; what does not decode is
+// refused as a whole, never half used.
+import Raft
+import SegmentedLog
+
+/// A message between two hosts.
+enum PeerMessage {
+    case raft(GroupID, Message, FrameBatch)
+    case forward(ForwardedProposal)
+    case forwardResult(ForwardedResult)
+}
+
+/// A proposal that reached a follower, on its way to the leader. Never sent twice: a lost answer is "unknown".
+struct ForwardedProposal {
+    /// Unique per sending host and start of it.
+    var request: UInt64
+    var group: GroupID
+    var operations: UInt32
+    var payload: [UInt8]
+}
+
+struct ForwardedResult {
+    var request: UInt64
+    var result: Result<UInt64, RequestError>
+}
+
+enum PeerCodec {
+    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3 }
+
+    static func encode(
+        _ message: Message, group: GroupID, frames: FrameBatch, into writer: inout ByteWriter
+    ) {
+        let start = writer.reserveLength()
+        writer.write(Tag.raft.rawValue)
+        writer.write(message.kind.rawValue)
+        writer.write(UInt8((message.reject ? 1 : 0) | (message.force ? 2 : 0)))
+        writer.write(UInt8(0))
+        writer.write(group.rawValue)
+        writer.write(message.from.rawValue)
+        writer.write(message.to.rawValue)
+        writer.write(message.term)
+        writer.write(message.index)
+        writer.write(message.logTerm)
+        writer.write(message.commit)
+        writer.write(message.rejectHint)
+        writer.write(message.context)
+        writer.bytes.append(contentsOf: frames.bytes)
+        writer.fillLength(from: start)
+    }
+
+    static func encode(_ forward: ForwardedProposal, into writer: inout ByteWriter) {
+        let start = writer.reserveLength()
+        writer.write(Tag.forward.rawValue)
+        writer.write(forward.request)
+        writer.write(forward.group.rawValue)
+        writer.write(forward.operations)
+        writer.bytes.append(contentsOf: forward.payload)
+        writer.fillLength(from: start)
+    }
+
+    static func encode(_ result: ForwardedResult, into writer: inout ByteWriter) {
+        let start = writer.reserveLength()
+        writer.write(Tag.forwardResult.rawValue)
+        writer.write(result.request)
+        switch result.result {
+        case .success(let value):
+            writer.write(UInt8(0))
+            writer.write(value)
+        case .failure(let error):
+            let (code, text) = error.encoded
+            writer.write(code)
+            writer.bytes.append(contentsOf: Array(text.utf8))
+        }
+        writer.fillLength(from: start)
+    }
+
+    /// Decodes one batch; nil when anything in it is malformed.
+    static func decode(_ bytes: [UInt8]) -> [PeerMessage]? {
+        var reader = ByteReader(bytes[...])
+        var messages: [PeerMessage] = []
+        while !reader.isAtEnd {
+            guard let body = reader.readCounted(), let message = decodeOne(body) else { return nil }
+            messages.append(message)
+        }
+        return messages
+    }
+
+    private static func decodeOne(_ body: ArraySlice<UInt8>) -> PeerMessage? {
+        var reader = ByteReader(body)
+        switch reader.read(UInt8.self).flatMap(Tag.init(rawValue:)) {
+        case .raft:
+            return decodeRaft(&reader)
+        case .forward:
+            guard let request = reader.read(UInt64.self), let group = reader.read(UInt64.self),
+                let operations = reader.read(UInt32.self)
+            else { return nil }
+            return .forward(
+                ForwardedProposal(
+                    request: request, group: GroupID(rawValue: group), operations: operations,
+                    payload: Array(body[reader.position...])))
+        case .forwardResult:
+            guard let request = reader.read(UInt64.self), let code = reader.read(UInt8.self) else { return nil }
+            if code == 0 {
+                guard let value = reader.read(UInt64.self) else { return nil }
+                return .forwardResult(ForwardedResult(request: request, result: .success(value)))
+            }
+            let text = String(decoding: body[reader.position...], as: UTF8.self)
+            guard let error = RequestError(code: code, text: text) else { return nil }
+            return .forwardResult(ForwardedResult(request: request, result: .failure(error)))
+        case nil:
+            return nil
+        }
+    }
+
+    private static func decodeRaft(_ reader: inout ByteReader) -> PeerMessage? {
+        guard let kind = reader.read(UInt8.self).flatMap(Message.Kind.init(rawValue:)),
+            let flags = reader.read(UInt8.self), reader.read(UInt8.self) != nil,
+            let group = reader.read(UInt64.self), let from = reader.read(UInt64.self),
+            let to = reader.read(UInt64.self), let term = reader.read(UInt64.self),
+            let index = reader.read(UInt64.self), let logTerm = reader.read(UInt64.self),
+            let commit = reader.read(UInt64.self), let rejectHint = reader.read(UInt64.self),
+            let context = reader.read(UInt64.self)
+        else { return nil }
+        var message = Message(kind, from: NodeID(from), to: NodeID(to), term: term)
+        message.index = index
+        message.logTerm = logTerm
+        message.commit = commit
+        message.reject = flags & 1 != 0
+        message.force = flags & 2 != 0
+        message.rejectHint = rejectHint
+        message.context = context
+        guard !reader.isAtEnd else { return .raft(GroupID(rawValue: group), message, FrameBatch()) }
+        guard let frames = try? FrameBatch(validating: Array(reader.bytes[reader.position...])),
+            kind == .append, frames.firstIndex == index + 1
+        else { return nil }
+        message.entries = frames.headers.map(EntryHeader.init)
+        return .raft(GroupID(rawValue: group), message, frames)
+    }
+}
+
+extension EntryHeader {
+    /// The core's view of a stored frame.
+    init(_ frame: FrameHeader) {
+        let kind: EntryKind =
+            switch frame.kind {
+            case .noop: .noop
+            case .membership: .configuration
+            default: .data
+            }
+        self.init(
+            index: frame.index, term: frame.term, kind: kind,
+            byteCount: UInt32(FrameHeader.byteCount) + frame.payloadCount)
+    }
+}
+
+extension RequestError {
+    /// Stable numbers for the wire; 0 is success.
+    fileprivate var encoded: (UInt8, String) {
+        switch self {
+        case .notLeader: (1, "")
+        case .unavailable(let text): (2, text)
+        case .unknown(let text): (3, text)
+        case .storage(let text): (4, text)
+        case .invalid(let what, let text): (16 + what.code, text)
+        }
+    }
+
+    fileprivate init?(code: UInt8, text: String) {
+        switch code {
+        case 1: self = .notLeader(leader: nil)
+        case 2: self = .unavailable(text)
+        case 3: self = .unknown(text)
+        case 4: self = .storage(text)
+        default:
+            guard code >= 16, let what = Invalid(code: code - 16) else { return nil }
+            self = .invalid(what, text)
+        }
+    }
+}
+
+extension RequestError.Invalid {
+    private static let inOrder: [RequestError.Invalid] = [
+        .emptyKey, .keyTooLong, .valueTooLong, .unknownTopic, .invalidTopicName, .topicExists, .invalidPartitions,
+        .corruptBatch, .batchTooLarge, .offsetOutOfRange,
+    ]
+
+    fileprivate var code: UInt8 {
+        guard let position = Self.inOrder.firstIndex(of: self) else {
+            preconditionFailure("every case of RequestError.Invalid has a number on the wire")
+        }
+        return UInt8(position)
+    }
+
+    fileprivate init?(code: UInt8) {
+        guard code < Self.inOrder.count else { return nil }
+        self = Self.inOrder[Int(code)]
+    }
+}

@@ -1,0 +1,68 @@
+// What replicated state has to offer its host. A machine is called on the host's thread only, in log order, once an entry
+// is committed. It must be deterministic: no clock, no randomness, no hash order, so that replicas stay equal.
+public import Raft
+public import SegmentedLog
+
+/// A committed entry on its way into a state machine.
+public struct CommittedEntry {
+    public var index: LogIndex
+    public var term: Term
+    public var header: FrameHeader
+    public var payload: ArraySlice<UInt8>
+}
+
+/// Replicated state on top of one group's log.
+public protocol StateMachine: AnyObject {
+    /// The kind of frame that its commands travel in.
+    var frameKind: FrameKind { get }
+
+    /// Everything up to here is in the machine's own durable state: replay starts after it.
+    var appliedAtStart: LogIndex { get }
+
+    /// Whether replay has to visit every entry, or only needs the last committed one (a partition, whose log is the data).
+    var replay: ReplayMode { get }
+
+    /// Joins commands that arrived together into one entry. The default keeps each in an entry of its own.
+    func join(_ commands: [[UInt8]]) -> [UInt8]?
+
+    /// Writes position-dependent fields into a payload before it is framed (a record batch's base offset).
+    func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term)
+
+    /// Records in the payload, which take as many offsets; 0 for commands.
+    func recordCount(of payload: [UInt8]) -> UInt32
+
+    /// Applies one entry and returns what its proposer is told: a number (first sequence, base offset), or a refusal that is
+    /// the same on every replica. Throwing means that this node's storage failed: the host stops.
+    func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError>
+
+    /// A committed entry that is none of the machine's own (a no-op), or the last one of a log whose entries needn't be
+    /// visited one by one (``ReplayMode/lastEntry``).
+    func advance(to header: FrameHeader)
+
+    /// Called after a batch of entries was applied.
+    func didApply(through index: LogIndex)
+
+    /// True when the machine wants no more proposals for the moment (its background work is behind).
+    var needsBackpressure: Bool { get }
+}
+
+public enum ReplayMode: Sendable {
+    case everyEntry
+    case lastEntry
+}
+
+/// The machine's own storage failed; final for the node.
+public struct StateMachineFailure: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    public init(_ description: String) { self.description = description }
+}
+
+extension StateMachine {
+    public var replay: ReplayMode { .everyEntry }
+    public func join(_ commands: [[UInt8]]) -> [UInt8]? { nil }
+    public func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term) {}
+    public func recordCount(of payload: [UInt8]) -> UInt32 { 0 }
+    public func advance(to header: FrameHeader) {}
+    public func didApply(through index: LogIndex) {}
+    public var needsBackpressure: Bool { false }
+}

@@ -1,0 +1,83 @@
+// Opens a group's files: its log and its hard state. Used when a node starts and whenever a topic appears. Blocks; never
+// called on the host's thread.
+import Broker
+import Cluster
+import FileIO
+import Raft
+import SegmentedLog
+
+struct GroupOpener: Sendable {
+    let options: Node.Options
+    let fileSystem: any FileSystem
+
+    private var raftFolder: String { options.directory + "/node/raft" }
+
+    /// Makes the folders that hold groups.
+    func prepare() throws(NodeError) {
+        do throws(FileIOError) {
+            for folder in [raftFolder, options.directory + "/node/keyvalue"] {
+                try fileSystem.createDirectory(folder)
+                try fileSystem.syncDirectory(fileSystem.directory(of: folder))
+            }
+            try fileSystem.syncDirectory(options.directory)
+        } catch {
+            throw .files(error)
+        }
+    }
+
+    struct OpenedGroup: Sendable {
+        var log: SegmentedLog
+        var hardStateFile: HardStateFile
+        var hardState: HardState
+
+        func start(_ id: GroupID, on host: ClusterHost, machine: any StateMachine, durability: WriteDurability) {
+            host.addGroup(
+                id, log: log, hardStateFile: hardStateFile, hardState: hardState, machine: machine,
+                durability: durability)
+        }
+    }
+
+    /// - Parameter indexed: segments are named after Raft indexes, for groups whose entries hold no records.
+    func open(_ name: String, folder: String, indexed: Bool) throws(NodeError) -> OpenedGroup {
+        do throws(SegmentedLogError) {
+            var logOptions = options.log
+            logOptions.naming = indexed ? .index : .offset
+            let log = try SegmentedLog.open(
+                directory: options.directory + "/" + folder, fileSystem: fileSystem, options: logOptions)
+            let file = try HardStateFile.open(path: "\(raftFolder)/\(name).state", fileSystem: fileSystem)
+            let stored = try file.load()
+            let hardState = HardState(
+                term: stored?.term ?? 0, vote: (stored?.vote).flatMap { $0 == 0 ? nil : NodeID($0) })
+            return OpenedGroup(log: log, hardStateFile: file, hardState: hardState)
+        } catch {
+            throw .log(error)
+        }
+    }
+
+    /// Opens the partitions of a topic in the background and adds their groups to the host. A failure stops the node: it
+    /// could not hold what the cluster counts on.
+    func openPartitions(
+        of record: TopicRecord, topics: TopicTable, inbox: HostInbox, blocking: any BlockingExecutor
+    ) {
+        let durability = options.durability
+        blocking.run {
+            for number in 0..<record.partitions {
+                guard let id = record.group(of: number) else { return }
+                let name = "\(record.name)-\(number)"
+                do throws(NodeError) {
+                    let opened = try open(name, folder: name, indexed: false)
+                    let partition = Partition(topic: record.name, number: number, group: id, log: opened.log)
+                    inbox.post(
+                        .run { host in
+                            topics.insert(partition)
+                            opened.start(
+                                id, on: host, machine: PartitionMachine(partition: partition), durability: durability)
+                        }, lane: .control)
+                } catch {
+                    inbox.post(.run { $0.stop(because: "topic \(name) can't be opened: \(error)") }, lane: .control)
+                    return
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+// What a node says of itself, from the status table; safe from every thread through ``NodeStatusReader``.
+public import Cluster
+import Synchronization
+
+/// Answers `/status` and `/health` for a node.
+public final class NodeStatusReader: NodeStatusService {
+    private let statuses: StatusTable
+    private let cluster: FormedCluster
+    private let member: Member
+    private let failure = Mutex<String?>(nil)
+
+    public init(node: borrowing Node, cluster: FormedCluster, member: Member) {
+        statuses = node.statuses
+        self.cluster = cluster
+        self.member = member
+    }
+
+    /// The node's storage has failed; reported until the process ends.
+    public func fail(_ reason: String) {
+        failure.withLock { $0 = reason }
+    }
+
+    public func status() -> NodeStatus {
+        let failure = failure.withLock { $0 }
+        guard let group = statuses.status(of: .keyValue) else {
+            return NodeStatus(
+                nodeID: member.name, clusterID: cluster.id, state: "starting", term: 0, commitIndex: 0, logLength: 0,
+                leader: nil, isLeader: false, isHealthy: false, problem: failure ?? "the node is starting")
+        }
+        let leader = cluster.members.first { $0.id == group.leader }?.memberAddress
+        return NodeStatus(
+            nodeID: member.name, clusterID: cluster.id, state: "\(group.role)", term: group.term,
+            commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
+            isLeader: group.role == .leader, isHealthy: leader != nil && failure == nil,
+            problem: failure ?? (leader == nil ? "no leader is known" : nil))
+    }
+}

@@ -1,0 +1,93 @@
+// A whole node without its sockets and threads: one host, the controller, the key-value group, a group for every partition,
+// and the services on top. The Server gives it real disks, clocks and peers; the simulator virtual ones. It opens files when
+// it is opened and when a topic is created, always off the host's thread, and does no other I/O itself.
+public import Broker
+public import Cluster
+public import FileIO
+public import KeyValue
+import Raft
+public import SegmentedLog
+public import Storage
+
+/// One member of a formed cluster.
+///
+/// Folders below `directory`: `node/controller`, `node/keyvalue/{log,lsm}`, `node/raft/*.state`, and `<topic>-<partition>`.
+public final class Node {
+    public struct Options: Sendable {
+        /// The data folder.
+        public var directory: String
+        public var settings = ClusterHost.Settings()
+        /// How far a log write gets before it counts (DESIGN: quorum + fsync by default).
+        public var durability = WriteDurability.power
+        public var log = SegmentedLog.Options()
+        public var storage = LSMOptions()
+        /// Differs between starts; the simulator makes it from its own seed.
+        public var seed: UInt64
+        public init(directory: String, seed: UInt64) {
+            self.directory = directory
+            self.seed = seed
+        }
+    }
+
+    public let host: ClusterHost
+    public let keyValue: ReplicatedKeyValue
+    public let broker: ReplicatedBroker
+    public let store: any KeyValueStore
+    public let topics: TopicTable
+    public let statuses: StatusTable
+
+    /// Opens every log and store of the node and recovers them. Blocks.
+    public init(
+        cluster: FormedCluster, member: Member, options: Options, fileSystem: any FileSystem, inbox: HostInbox,
+        environment: any HostEnvironment, blocking: any BlockingExecutor, clock: @escaping @Sendable () -> UInt64
+    ) throws(NodeError) {
+        let statuses = StatusTable()
+        let topics = TopicTable()
+        let host = ClusterHost(
+            member: member, members: cluster.members, settings: options.settings, seed: options.seed, inbox: inbox,
+            environment: environment
+        ) { group, status in
+            statuses.set(status, of: group)
+        }
+        let opener = GroupOpener(options: options, fileSystem: fileSystem)
+        try opener.prepare()
+        let store: LSMStore
+        do throws(StorageError) {
+            store = try LSMStore.open(
+                directory: options.directory + "/node/keyvalue/lsm", fileSystem: fileSystem, options: options.storage)
+        } catch {
+            throw .storage(error)
+        }
+        let controller = ControllerMachine(topics: topics) { record in
+            opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
+        }
+        let durability = options.durability
+        try opener.open("controller", folder: "node/controller", indexed: true)
+            .start(.controller, on: host, machine: controller, durability: durability)
+        try opener.open("keyvalue", folder: "node/keyvalue/log", indexed: true)
+            .start(.keyValue, on: host, machine: KeyValueMachine(store: store), durability: durability)
+        self.host = host
+        self.store = store
+        self.topics = topics
+        self.statuses = statuses
+        keyValue = ReplicatedKeyValue(inbox: inbox, store: store, blocking: blocking)
+        broker = ReplicatedBroker(
+            inbox: inbox, topics: topics, statuses: statuses, cluster: cluster, member: member, blocking: blocking,
+            clock: clock)
+    }
+}
+
+/// Why a node could not be opened.
+public enum NodeError: Error, Sendable, CustomStringConvertible {
+    case files(FileIOError)
+    case log(SegmentedLogError)
+    case storage(StorageError)
+
+    public var description: String {
+        switch self {
+        case .files(let error): error.description
+        case .log(let error): "\(error)"
+        case .storage(let error): "\(error)"
+        }
+    }
+}
