@@ -10,7 +10,7 @@ public final class PosixFileSystem: FileSystem {
 
     public init() {}
 
-    /// Opens a file with `O_CLOEXEC`. A directory is refused (EISDIR), since reading it would fail later and less clearly.
+    /// Opens a file with `O_CLOEXEC`. A directory is refused (EISDIR): reading it would fail later and less clearly.
     public func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File {
         try kernel.throwPendingCloseFailure()
         let flags =
@@ -113,7 +113,7 @@ public final class PosixFileSystem: FileSystem {
         _ = try retrying(.syncDirectory, path) { fsync(descriptor) }
     }
 
-    /// Locks the folder `path` through a file `LOCK` in it, which holds the process id of the owner. The file stays when
+    /// Locks the folder `path` through a file `LOCK` in it that holds the owner's process id. The file stays when
     /// the lock is released: removing it would let two processes lock two files of the same name.
     public func lock(_ path: String) throws(FileIOError) -> any DirectoryLock {
         try PosixDirectoryLock(folder: path)
