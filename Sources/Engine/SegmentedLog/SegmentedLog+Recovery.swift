@@ -85,7 +85,7 @@ struct LogOpening {
     }
 
     /// Reads the mark that a segment begins with; nil when the last segment's making was interrupted.
-    private func readHead(_ stem: String, isLast: Bool) throws(SegmentedLogError) -> LogEnd? {
+    func readHead(_ stem: String, isLast: Bool) throws(SegmentedLogError) -> LogEnd? {
         let path = stem + ".log"
         let (file, size) = try open(path, .read)
         var scanner = SegmentScanner(file, end: size, windowBytes: FrameHeader.byteCount)
@@ -222,7 +222,7 @@ struct LogOpening {
         return RecoveredLog(state: state, writer: writer, report: report)
     }
 
-    private func open(
+    func open(
         _ path: String, _ mode: OpenMode
     ) throws(SegmentedLogError) -> (file: any File, size: UInt64) {
         try onDisk { () throws(FileIOError) in

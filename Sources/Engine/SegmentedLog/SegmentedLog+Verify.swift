@@ -1,0 +1,105 @@
+// The offline verifier: reads every byte of a log that nobody has open and lists what is wrong, without changing
+// anything. It stops at the first bad frame of a segment and goes on with the next segment.
+public import FileIO
+
+extension SegmentedLog {
+    /// Something that ``verify(directory:fileSystem:options:)`` found.
+    public struct Finding: Sendable, Hashable, CustomStringConvertible {
+        public enum Severity: String, Sendable, Hashable {
+            /// Durable bytes are not what was written.
+            case corruption
+            /// The end of an interrupted write; opening the log cuts it off.
+            case tornTail = "torn tail"
+            /// A derived file that opening the log rebuilds.
+            case rebuildable
+        }
+
+        public var severity: Severity
+        public var path: String
+        public var offset: UInt64
+        public var message: String
+
+        public var description: String { "\(severity.rawValue): \(path) at byte \(offset): \(message)" }
+    }
+
+    /// Checks every frame and every index file of a log that is not open.
+    /// - Complexity: O(bytes of the log).
+    public static func verify(
+        directory: String, fileSystem: any FileSystem, options: Options = Options()
+    ) throws(SegmentedLogError) -> [Finding] {
+        let opening = LogOpening(directory: directory, fileSystem: fileSystem, options: options)
+        let names = try onDisk { () throws(FileIOError) in try fileSystem.list(directory) }
+        let stems = LogOpening.stems(names, suffix: ".log").map { directory + "/" + $0 }
+        var findings: [Finding] = []
+        var previous: LogEnd?
+        for (position, stem) in stems.enumerated() {
+            do throws(SegmentedLogError) {
+                let isLast = position == stems.count - 1
+                previous = try opening.verifySegment(stem, behind: previous, isLast: isLast, &findings)
+            } catch {
+                if error.code == .disk { throw error }
+                findings.append(
+                    Finding(
+                        severity: .corruption, path: stem + ".log", offset: error.offset ?? 0, message: error.message))
+                previous = nil
+            }
+        }
+        return findings
+    }
+}
+
+extension LogOpening {
+    /// - Returns: where the segment ends, nil when that is not known.
+    fileprivate func verifySegment(
+        _ stem: String, behind previous: LogEnd?, isLast: Bool, _ findings: inout [SegmentedLog.Finding]
+    ) throws(SegmentedLogError) -> LogEnd? {
+        let path = stem + ".log"
+        guard let head = try readHead(stem, isLast: isLast) else {
+            findings.append(
+                .init(severity: .tornTail, path: path, offset: 0, message: "making this segment was interrupted"))
+            return nil
+        }
+        if let previous, previous != head {
+            findings.append(
+                .init(
+                    severity: .corruption, path: path, offset: 0,
+                    message: "begins behind index \(head.lastIndex), but the segment before ends at"
+                        + " \(previous.lastIndex)"))
+        }
+        let (file, size) = try open(path, .read)
+        let scan = try scan(file, stem, head, size)
+        let end = scan.segment.byteCount
+        let rest = try scan.remainder(of: file, end: size)
+        if rest.dirtyEnd != nil {
+            let isTorn = isLast && rest.proof == nil
+            findings.append(
+                .init(
+                    severity: isTorn ? .tornTail : .corruption, path: path, offset: end,
+                    message: scan.bad ?? "bytes follow that are no frame"))
+            if !isTorn { return nil }
+        }
+        if !isLast { try verifyIndex(scan.segment, file, size, &findings) }
+        return scan.segment.end
+    }
+
+    private func verifyIndex(
+        _ segment: SegmentedLog.Segment, _ file: any File, _ size: UInt64, _ findings: inout [SegmentedLog.Finding]
+    ) throws(SegmentedLogError) {
+        let bytes = try onDisk { () throws(FileIOError) in try fileSystem.readFile(segment.indexPath) }
+        func note(_ message: String) {
+            findings.append(
+                .init(severity: .rebuildable, path: segment.indexPath, offset: 0, message: message))
+        }
+        guard let bytes else { return note("the index file is missing") }
+        guard let decoded = SegmentIndex.decode(bytes, head: segment.head), decoded.logBytes == size,
+            decoded.end == segment.end
+        else { return note("the index file does not fit its segment") }
+        for entry in decoded.index.entries {
+            var scanner = SegmentScanner(
+                file, from: UInt64(entry.position), end: size, windowBytes: FrameHeader.byteCount)
+            guard case .frame(let header) = try scanner.next(), header.index == decoded.index.index(of: entry),
+                header.term == entry.term
+            else { return note("an entry points to no frame of index \(decoded.index.index(of: entry))") }
+        }
+    }
+}

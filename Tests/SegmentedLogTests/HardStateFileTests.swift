@@ -1,0 +1,48 @@
+// Term and vote on disk: what was stored is loaded, a torn slot leaves the other one, and nothing is ever invented.
+import FileIO
+import PosixIO
+import SegmentedLog
+import Testing
+
+@Suite struct HardStateFileTests {
+    @Test func storesAreLoaded() throws {
+        try withTemporaryFolder { folder, files in
+            try files.createDirectory(folder)
+            let path = folder + "/group.state"
+            #expect(try HardStateFile.open(path: path, fileSystem: files).load() == nil)
+            #expect(try HardStateFile.open(path: path, fileSystem: files).load() == nil)
+            for term in 1...5 as ClosedRange<UInt64> {
+                let file = try HardStateFile.open(path: path, fileSystem: files)
+                try file.store(term: term, vote: term * 10)
+                try file.store(term: term, vote: term * 10 + 1)
+                #expect(try #require(file.load()) == (term, term * 10 + 1))
+                #expect(try #require(HardStateFile.open(path: path, fileSystem: files).load()) == (term, term * 10 + 1))
+            }
+        }
+    }
+
+    @Test func eachFlippedByteLeavesOneSlot() throws {
+        try withTemporaryFolder { folder, files in
+            try files.createDirectory(folder)
+            let path = folder + "/group.state"
+            let file = try HardStateFile.open(path: path, fileSystem: files)
+            try file.store(term: 1, vote: 7)
+            try file.store(term: 2, vote: 8)
+            let raw = try files.open(path, .readWrite)
+            let good = try raw.read(count: 1024, at: 0)
+            #expect(good.count == 1024)
+            for position in good.indices {
+                try raw.write(bytes: [good[position] ^ 0x10], at: UInt64(position))
+                let loaded = try #require(HardStateFile.open(path: path, fileSystem: files).load())
+                #expect(loaded == (1, 7) || loaded == (2, 8))
+                try raw.write(bytes: [good[position]], at: UInt64(position))
+            }
+            try raw.write(bytes: [0xFF], at: 20)
+            try raw.write(bytes: [0xFF], at: 512 + 20)
+            let error = #expect(throws: SegmentedLogError.self) {
+                try HardStateFile.open(path: path, fileSystem: files)
+            }
+            #expect(error?.code == .corruption)
+        }
+    }
+}
