@@ -1,5 +1,5 @@
-// What a command of `Server` says when it can't do what was asked: one sentence that names the thing and the remedy, and
-// the exit status. It never carries a stack of causes: the person at the terminal reads one line.
+// What a command of `Server` says when it can't do what was asked: one sentence that names the thing and the remedy,
+// and the exit status. It never carries a stack of causes: the person at the terminal reads one line.
 
 /// A command that failed.
 struct CommandError: Error, Hashable, Sendable, CustomStringConvertible {

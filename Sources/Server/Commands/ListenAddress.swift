@@ -1,5 +1,7 @@
-// A host and a port as people type them: `:7001`, `host:7001`, `7001`, `[::1]:7001`. An empty host means loopback, never
-// "all interfaces": a node is not opened to the network by leaving something out.
+// A host and a port as people type them: `:7001`, `host:7001`, `7001`, `[::1]:7001`. An empty host means loopback,
+// never "all interfaces": a node is not opened to the network by leaving something out.
+import Glibc
+import NIOCore
 
 /// Where a listener is bound, or where a client connects.
 struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
@@ -91,5 +93,13 @@ struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     private static func isIPv6Byte(_ byte: UInt8) -> Bool {
         // A zone, as in fe80::1%eth0, has letters of its own.
         isHostByte(byte) || byte == UInt8(ascii: ":") || byte == UInt8(ascii: "%")
+    }
+}
+
+extension ListenAddress {
+    /// What to say when a listener can't be bound here: which, why, and which option mends it.
+    func unusable(by listener: String, because error: any Error, option: String) -> CommandError {
+        let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+        return .failed("the \(listener) listener can't use \(self): \(reason); give another address with \(option)")
     }
 }

@@ -1,6 +1,6 @@
-// Lets every long option be typed with one dash (`-id=node1`, `-topic events`, `-from-beginning`), as the users of the old
-// systems do. It rewrites option names only: the token after an option that takes a value is that option's value and is
-// never touched, whatever it looks like, and nothing after `--` is touched.
+// Lets every long option be typed with one dash (`-id=node1`, `-topic events`, `-from-beginning`), as the users of the
+// old systems do. It rewrites option names only: the token after an option that takes a value is that option's value
+// and is never touched, whatever it looks like, and nothing after `--` is touched.
 import ArgumentParser
 import Foundation
 

@@ -1,6 +1,6 @@
-// Brings finished requests from engine threads to the event loop that owns their connections. One mailbox per event loop:
-// however many requests a commit finishes at once, the loop is woken once and each connection writes and flushes once.
-// It never runs a completion's work on the engine's thread.
+// Brings finished requests from engine threads to the event loop that owns their connections. One mailbox per event
+// loop: however many requests a commit finishes at once, the loop is woken once and each connection writes and flushes
+// once. It never runs a completion's work on the engine's thread.
 import Cluster
 import NIOCore
 import Synchronization

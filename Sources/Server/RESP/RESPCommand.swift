@@ -1,5 +1,5 @@
-// Turns a parsed command into a request: which keys and values, or which answer at once. It knows the commands' names and
-// shapes and nothing of sockets or of the store; a wrong shape becomes an answer that says what is wrong.
+// Turns a parsed command into a request: which keys and values, or which answer at once. It knows the commands' names
+// and shapes and nothing of sockets or of the store; a wrong shape becomes an answer that says what is wrong.
 import Cluster
 import KeyValue
 import NIOCore

@@ -1,8 +1,8 @@
 // One RESP connection: parses what arrives, hands requests to the store, and writes the answers in the order of the
 // requests although the requests run at the same time. Everything here happens on the connection's event loop; nothing
-// blocks, nothing awaits. A connection behaves as if its requests ran one after the other: reads run together with reads
-// and writes with writes, a read waits for the writes before it, a write for the reads before it and for a write to the
-// same key. It never drops an answer because the client stopped sending, and never buffers without a bound.
+// blocks, nothing awaits. A connection behaves as if its requests ran one after the other: reads run together with
+// reads and writes with writes, a read waits for the writes before it, a write for the reads before it and for a write
+// to the same key. It never drops an answer because the client stopped sending, and never buffers without a bound.
 import Cluster
 import KeyValue
 import NIOCore

@@ -1,6 +1,6 @@
-// Splits a plain-text command line into arguments by Redis's rules: blanks separate, "..." knows \n \r \t \b \a \\ \" and
-// \xHH, '...' knows \' only, and a closing quote must be followed by a blank or the end. It never guesses: a quote that
-// isn't closed is an error.
+// Splits a plain-text command line into arguments by Redis's rules: blanks separate, "..." knows \n \r \t \b \a \\ \"
+// and \xHH, '...' knows \' only, and a closing quote must be followed by a blank or the end. It never guesses: a quote
+// that isn't closed is an error.
 import NIOCore
 
 /// The quoting rules of inline commands.

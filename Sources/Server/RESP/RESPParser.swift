@@ -1,6 +1,7 @@
-// Cuts a byte stream into commands: RESP2 arrays of bulk strings, and the plain-text lines that a person types into `nc`.
-// It is incremental (a command may arrive byte by byte, each byte is looked at once), copies nothing, and hands out the
-// arguments as ranges of its buffer. It must never accept a length above the limits, for it decides what gets buffered.
+// Cuts a byte stream into commands: RESP2 arrays of bulk strings, and the plain-text lines that a person types into
+// `nc`. It is incremental (a command may arrive byte by byte, each byte is looked at once), copies nothing, and hands
+// out the arguments as ranges of its buffer. It must never accept a length above the limits, for it decides what gets
+// buffered.
 import NIOCore
 
 /// What is wrong with the bytes; the connection can't go on after it.

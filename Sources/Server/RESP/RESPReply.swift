@@ -38,8 +38,8 @@ enum RESPReply: Sendable {
         }
     }
 
-    /// The code says what the client may do: `TRYAGAIN` was certainly not applied, `UNKNOWN` may have been, `ERR` is the
-    /// request's own fault.
+    /// The code says what the client may do: `TRYAGAIN` was certainly not applied, `UNKNOWN` may have been, `ERR` is
+    /// the request's own fault.
     init(failure: RequestError) {
         switch failure {
         case .notLeader, .unavailable: self = .error("TRYAGAIN \(failure)")

@@ -1,6 +1,6 @@
 import Cluster
-// The RESP listener: binds a port, gives each connection its handler, counts them, and ends them in order. It speaks the
-// part of Redis's protocol that a key-value store needs; it must never keep a connection open past `close()`.
+// The RESP listener: binds a port, gives each connection its handler, counts them, and ends them in order. It speaks
+// the part of Redis's protocol that a key-value store needs; it must never keep a connection open past `close()`.
 import KeyValue
 import NIOCore
 import NIOPosix
@@ -99,9 +99,7 @@ final class RESPServer: Sendable {
             let listener = try await bootstrap.bind(host: host, port: port).get()
             return RESPServer(listener: listener, connections: connections)
         } catch {
-            let address = ListenAddress(host: host, port: port)
-            throw CommandError.failed(
-                "the RESP listener can't use \(address) (\(error)); choose another address with --resp")
+            throw ListenAddress(host: host, port: port).unusable(by: "RESP", because: error, option: "--resp")
         }
     }
 

@@ -1,5 +1,5 @@
-// The RESP front end over a real socket: the literal session of the README, pipelining, order, half-closure, limits, and
-// what a broken client gets.
+// The RESP front end over a real socket: the literal session of the README, pipelining, order, half-closure, limits,
+// and what a broken client gets.
 import Cluster
 import KeyValue
 import NIOPosix

@@ -1,5 +1,6 @@
-// Stand-ins for the node behind the front ends: a store that keeps its keys in memory and answers from its own threads, as
-// the engine does, with reads slower than writes or the other way round, and with faults on the keys that a test names.
+// Stand-ins for the node behind the front ends: a store that keeps its keys in memory and answers from its own threads,
+// as the engine does, with reads slower than writes or the other way round, and with faults on the keys that a test
+// names.
 import Cluster
 import Dispatch
 import KeyValue

@@ -1,5 +1,6 @@
-// A plain TCP client for the front ends' tests: it sends the bytes that a test spells out and reads what comes back, with
-// no protocol of its own, so that a test sees what is on the wire. Its calls block, so they run off Swift's thread pool.
+// A plain TCP client for the front ends' tests: it sends the bytes that a test spells out and reads what comes back,
+// with no protocol of its own, so that a test sees what is on the wire. Its calls block, so they run off Swift's thread
+// pool.
 import Dispatch
 import Glibc
 import Synchronization

@@ -1,0 +1,49 @@
+// The HTTP front end as a service: Hummingbird with our routes, bound to one address. It starts listening when it is
+// run and ends, after the requests in flight, when the group that runs it shuts down.
+import Cluster
+import Hummingbird
+import KeyValue
+import Logging
+import NIOCore
+import ServiceLifecycle
+
+/// An HTTP listener over a store.
+struct HTTPServer: Service {
+    /// Open connections; more wait in the kernel's queue.
+    static let connectionsMax = 10_000
+    /// A connection that says nothing for so long is closed.
+    static let idleSecondsMax: Int64 = 120
+
+    private let address: ListenAddress
+    private let application: Application<HTTPRoutes>
+
+    /// - Parameters:
+    ///   - metrics: makes the text of `/metrics`; called on Swift's thread pool.
+    ///   - onListening: told the bound port, once; of use when port 0 was asked for.
+    init(
+        address: ListenAddress, store: any KeyValueService, node: any NodeStatusService, pending: PendingRequests,
+        group: any EventLoopGroup, logger: Logger, metrics: @escaping @Sendable () -> String,
+        onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+    ) {
+        self.address = address
+        let configuration = ApplicationConfiguration(
+            address: .hostname(address.host, port: address.port), backlog: 1024,
+            availableConnectionsDelegate: .maximum(Self.connectionsMax, logger: logger))
+        application = Application(
+            responder: HTTPRoutes(store: store, node: node, metrics: metrics, pending: pending),
+            server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
+            configuration: configuration,
+            onServerRunning: { await onListening($0.localAddress?.port ?? 0) },
+            eventLoopGroupProvider: .shared(group), logger: logger)
+    }
+
+    /// Serves until shutdown.
+    /// - Throws: `CommandError` with a sentence that names the address, when it can't be bound.
+    func run() async throws {
+        do {
+            try await application.run()
+        } catch let error as IOError {
+            throw address.unusable(by: "HTTP", because: error, option: "--http")
+        }
+    }
+}
