@@ -55,7 +55,7 @@ extension RaftCore {
         ready.entries.append(contentsOf: entries[Int(first - message.index - 1)...])
     }
 
-    /// Voids the entries from `index` on, also where they wait in `ready`, with the acknowledgements that name them.
+    /// Voids the entries from `index` on.
     private mutating func cut(from index: LogIndex, _ ready: inout Ready) {
         voidOutput(from: index, &ready)
         ready.truncateFrom = min(ready.truncateFrom ?? index, index)
@@ -64,8 +64,14 @@ extension RaftCore {
         truncationTerm = term
     }
 
+    /// Takes back what waits in `ready` and names a void entry: the entry, acknowledgements of it, and appends of an
+    /// earlier leadership, for which the host would find no bytes any more.
     private func voidOutput(from index: LogIndex, _ ready: inout Ready) {
         while let last = ready.entries.last, last.index >= index { ready.entries.removeLast() }
+        ready.messages.removeAll { message in
+            guard message.kind == .append, let last = message.entries.last else { return false }
+            return last.index >= index
+        }
         ready.afterDurable.removeAll { $0.kind == .appendResponse && !$0.reject && $0.index >= index }
     }
 

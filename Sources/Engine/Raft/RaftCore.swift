@@ -50,9 +50,10 @@ public struct RaftCore: Hashable, Sendable {
         public var lastIndex: LogIndex
         /// The runs of terms of the log, ascending.
         public var termStarts: [TermStart]
-        /// A lower bound of the commit index.
+        /// A lower bound of the commit index. It must have been made durable after the entries that it covers: a newer
+        /// one could name an old entry that was still to be cut when the node crashed.
         public var commit: LogIndex
-        /// Applied by the state machine.
+        /// Applied by the state machine; what a state machine makes durable must be in the durable log too.
         public var applied: LogIndex
 
         public init(
@@ -120,10 +121,11 @@ public struct RaftCore: Hashable, Sendable {
         precondition(restored.applied <= restored.lastIndex, "the state machine is ahead of the log: entries were lost")
         self.id = id
         self.settings = settings
-        term = restored.hardState.term
-        vote = restored.hardState.vote
         log = TermRuns(base: restored.snapshot, lastIndex: restored.lastIndex, starts: restored.termStarts)
-        precondition(log.lastTerm <= restored.hardState.term, "the log has a newer term than the hard state")
+        // A crash may leave entries of a term whose hard state was not written yet. No vote of that term left then.
+        let isLogAhead = log.lastTerm > restored.hardState.term
+        term = isLogAhead ? log.lastTerm : restored.hardState.term
+        vote = isLogAhead ? nil : restored.hardState.vote
         commitIndex = max(restored.commit, restored.applied, restored.snapshot.index)
         appliedIndex = restored.applied
         durableIndex = restored.lastIndex

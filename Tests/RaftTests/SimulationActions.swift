@@ -1,0 +1,203 @@
+// What can happen in the simulation, one function per kind of event, and the calm phase in which everything is repaired
+// and the group must become live.
+
+@testable import Raft
+
+extension Simulation {
+    func perform(_ action: Action, _ node: Int) throws {
+        switch action {
+        case .deliver: try deliverAny()
+        case .tick: try step(node, .tick)
+        case .drain: try drain(busy(node) { $0.hasOutput })
+        case .sync: try sync(busy(node) { !$0.jobs.isEmpty })
+        case .report: try report(busy(node) { !$0.completions.isEmpty })
+        case .propose: try propose(leaderOrAny(node))
+        case .read: try read(node)
+        case .apply: try apply(node)
+        case .compact: try compact(node)
+        case .crash: crash(node)
+        case .restart: if nodes[node].core == nil { try start(node) }
+        case .cutLink: cutLinks(node)
+        case .healLinks: for from in cut.indices { for to in cut.indices { cut[from][to] = false } }
+        case .transfer:
+            counts.transfers += 1
+            try step(leaderOrAny(node), .transferLeadership(to: nodes[node].id))
+        case .campaign: try step(node, .campaign)
+        case .forget: try step(node, .forgetLeader)
+        case .unreachable: try step(leaderOrAny(node), .unreachable(nodes[node].id))
+        case .stall: try step(node, .storageStalled)
+        case .entriesAvailable: try step(leaderOrAny(node), .entriesAvailable)
+        }
+    }
+
+    /// The first node from `node` on that is up and has work of a kind, so that few events are idle.
+    private func busy(_ node: Int, _ hasWork: (SimulatedNode) -> Bool) -> Int {
+        for distance in nodes.indices {
+            let candidate = (node + distance) % nodes.count
+            if nodes[candidate].core != nil && hasWork(nodes[candidate]) { return candidate }
+        }
+        return node
+    }
+
+    /// Mostly some leader, so that the action has an effect.
+    private func leaderOrAny(_ node: Int) -> Int {
+        if percent(20) { return node }
+        return nodes.indices.last { nodes[$0].core?.role == .leader } ?? node
+    }
+
+    private func deliverAny() throws {
+        if network.isEmpty { return }
+        // Mostly in order, as on a connection, else any.
+        let position = percent(60) ? 0 : random.next(in: 0..<network.count)
+        try deliver(network.remove(at: position))
+    }
+
+    private func deliver(_ message: SimulatedMessage) throws {
+        let node = Int(message.message.to.rawValue) - 1
+        let isLost = isCut(message.message) || nodes[node].core == nil
+        mix(UInt64(message.message.kind.rawValue) << 16 ^ message.message.term << 8 ^ message.message.index)
+        if !isLost { try step(node, .receive(message.message), attached: message) }
+        settleTransfer(message, isDelivered: !isLost)
+    }
+
+    /// Finishes one to three storage jobs with one sync, and lets go what waited for them.
+    private func sync(_ node: Int) throws {
+        let count = min(nodes[node].jobs.count, calm ? Int.max : random.next(in: 1..<4))
+        if count == 0 || nodes[node].core == nil { return }
+        var hardState: [Input] = []
+        var position: [Input] = []
+        for _ in 0..<count {
+            let job = nodes[node].jobs.removeFirst()
+            nodes[node].write(job)
+            for input in SimulatedNode.completions(of: job) {
+                if case .hardStateDurable = input { hardState = [input] } else { position = [input] }
+            }
+            for message in job.afterDurable {
+                try checks.leaving(message.message, nodes[node])
+                send(message)
+            }
+        }
+        try checks.synced(nodes[node])
+        nodes[node].completions += hardState + position
+        if percent(70) { while !nodes[node].completions.isEmpty { try report(node) } }
+    }
+
+    /// Tells the core one thing that storage or a transfer finished.
+    private func report(_ node: Int) throws {
+        if nodes[node].completions.isEmpty || nodes[node].core == nil { return }
+        try step(node, nodes[node].completions.removeFirst())
+    }
+
+    private func read(_ node: Int) throws {
+        if nodes[node].core == nil { return }
+        let context = nextContext
+        nextContext += 1
+        checks.readStarted(context, at: nodes[node].id)
+        try step(node, .readIndex(context: context))
+    }
+
+    /// Applies what is committed and known to the host, up to a random point.
+    private func apply(_ node: Int) throws {
+        guard let core = nodes[node].core, nodes[node].ready.snapshot == nil else { return }
+        let drained = nodes[node].base.index + UInt64(nodes[node].log.count)
+        let limit = min(core.commitIndex, drained)
+        if limit <= nodes[node].applied { return }
+        let ahead = Int(limit - nodes[node].applied)
+        let target = nodes[node].applied + UInt64(calm ? ahead : random.next(in: 1..<ahead + 1))
+        while nodes[node].applied < target {
+            let next = nodes[node].applied + 1
+            guard let entry = nodes[node].entry(at: next) else {
+                throw SimulationFailure(description: "committed entry \(next) is missing at \(nodes[node].id)")
+            }
+            nodes[node].applied = next
+            nodes[node].state = (nodes[node].state ^ entry.payload ^ entry.header.term << 40) &* 0x100_0000_01b3
+            try checks.applied(nodes[node])
+        }
+        try step(node, .applied(target))
+    }
+
+    /// Takes a snapshot of what is applied and drops the log before it.
+    private func compact(_ node: Int) throws {
+        guard let core = nodes[node].core, nodes[node].ready.snapshot == nil else { return }
+        let applied = nodes[node].applied
+        guard applied > nodes[node].base.index, let term = core.term(at: applied) else { return }
+        let point = SnapshotPoint(index: applied, term: term)
+        try drain(node)
+        guard nodes[node].base.index < applied, nodes[node].core?.term(at: applied) == term else { return }
+        nodes[node].core?.compact(through: applied)
+        nodes[node].log.removeFirst(Int(applied - nodes[node].base.index))
+        nodes[node].base = point
+        nodes[node].baseState = nodes[node].state
+        var job = StorageJob()
+        job.compaction = (point, nodes[node].state)
+        nodes[node].jobs.append(job)
+    }
+
+    /// Isolates a node wholly, in one direction, or from one other node.
+    private func cutLinks(_ node: Int) {
+        let other = random.next(in: 0..<nodes.count)
+        switch random.next(in: 0..<4) {
+        case 0: for peer in cut.indices { (cut[node][peer], cut[peer][node]) = (true, true) }
+        case 1: for peer in cut.indices { cut[node][peer] = true }
+        case 2: for peer in cut.indices { cut[peer][node] = true }
+        default: (cut[node][other], cut[other][node]) = (true, true)
+        }
+    }
+
+    // MARK: Calm
+
+    /// Everything works again: the group must elect, commit a new entry everywhere, serve a read, and agree.
+    func heal(ticksMax: Int = 400) throws {
+        calm = true
+        for from in cut.indices { for to in cut.indices { cut[from][to] = false } }
+        for node in nodes.indices where nodes[node].core == nil { try start(node) }
+        var goal: LogIndex?
+        var goalTerm: Term = 0
+        var context: UInt64?
+        for _ in 0..<ticksMax {
+            for node in nodes.indices { try step(node, .tick) }
+            try settle()
+            let terms = nodes.map { $0.core?.hasCommittedInTerm == true ? $0.core?.term ?? 0 : 0 }
+            guard let term = terms.max(), term > 0, let leader = terms.firstIndex(of: term) else { continue }
+            if goal == nil || goalTerm != term {
+                try propose(leader)
+                goal = nodes[leader].core?.lastIndex
+                goalTerm = term
+                try settle()
+            }
+            guard let goal, nodes.allSatisfy({ $0.core.map { $0.commitIndex >= goal } ?? false }) else { continue }
+            if context.map({ !checks.isServed($0) }) ?? true {
+                context = nextContext
+                try read(nodes.indices.first { $0 != leader } ?? leader)
+                try settle()
+            }
+            if let context, checks.isServed(context) { return try checks.converged(nodes) }
+        }
+        throw SimulationFailure(description: "no progress in \(ticksMax) ticks without faults: \(summary)")
+    }
+
+    var summary: String {
+        nodes.map { node in
+            guard let core = node.core else { return "\(node.id): down" }
+            return "\(node.id): \(core.role) term \(core.term) commit \(core.commitIndex) last \(core.lastIndex)"
+        }.joined(separator: "; ")
+    }
+
+    /// Delivers, stores, reports and applies until nothing is left to do.
+    private func settle() throws {
+        for _ in 0..<5000 {
+            for node in nodes.indices {
+                try drain(node)
+                try sync(node)
+                while !nodes[node].completions.isEmpty { try report(node) }
+                try step(node, .entriesAvailable)
+                try apply(node)
+            }
+            let messages = network
+            network.removeAll()
+            if messages.isEmpty { return }
+            for message in messages { try deliver(message) }
+        }
+        throw SimulationFailure(description: "messages never cease: \(summary)")
+    }
+}
