@@ -22,8 +22,8 @@ func engine(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target 
     module(name, in: "Engine/", dependencies)
 }
 
-func tests(_ name: String, in folder: String = "", _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(folder)\(name)", swiftSettings: settings)
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, path: "Tests/\(name)", swiftSettings: settings)
 }
 
 let grpc: [Target.Dependency] = [
@@ -48,7 +48,7 @@ let package = Package(
         .library(name: "StrataClient", targets: ["StrataClient"]),
         .library(
             name: "StrataEngine",
-            targets: ["FileIO", "PosixIO", "SimulatedIO", "Memory", "SegmentedLog", "Storage", "Raft", "Cluster"]),
+            targets: ["FileIO", "PosixIO", "SimulatedIO", "SegmentedLog", "Storage", "Raft", "Cluster", "StrataNode"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -84,9 +84,13 @@ let package = Package(
         engine("SegmentedLog", ["FileIO", "CEngine"]),
         engine("Storage", ["FileIO", "Memory", "CEngine"]),
         engine("Raft"),
-        engine("Cluster", ["Raft", "SegmentedLog", "FileIO", "Telemetry"]),
-        engine("KeyValue", ["Cluster", "Storage", "Raft"]),
+        engine("Cluster", ["Raft", "SegmentedLog", "FileIO"]),
+        engine("KeyValue", ["Cluster", "Storage", "SegmentedLog", "Raft"]),
         engine("Broker", ["Cluster", "Records", "SegmentedLog", "Raft"]),
+        .target(
+            name: "StrataNode",
+            dependencies: ["Cluster", "KeyValue", "Broker", "Storage", "SegmentedLog", "Raft", "FileIO"],
+            path: "Sources/Engine/Node", swiftSettings: settings),
 
         .target(
             name: "StrataProtocol", dependencies: grpc, path: "Sources/Protocol", exclude: ["Proto"],
@@ -98,12 +102,12 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "PosixIO", "UringIO", "SimulatedIO", "Memory", "SegmentedLog", "Storage", "Raft", "Cluster", "KeyValue",
-                "Broker", "Records", "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
+                "FileIO", "PosixIO", "UringIO", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "Records",
+                "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "Configuration", package: "swift-configuration"),
-                .product(name: "Metrics", package: "swift-metrics"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
             ] + grpc + nio,
             path: "Sources/Server", swiftSettings: settings),
         .executableTarget(
@@ -113,5 +117,24 @@ let package = Package(
                 logging, arguments, histogram,
             ] + grpc + nio,
             path: "Sources/LoadGen", swiftSettings: settings),
+
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        tests("PosixIOTests", ["PosixIO", "FileIO", "TestSupport"]),
+        tests("SimulatedIOTests", ["SimulatedIO", "PosixIO", "FileIO", "TestSupport"]),
+        tests("TelemetryTests", ["Telemetry", "TestSupport"]),
+        tests("MemoryTests", ["Memory"]),
+        tests("RecordsTests", ["Records", "CEngine"]),
+        tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine"]),
+        tests("StorageTests", ["Storage", "SimulatedIO", "PosixIO", "FileIO", "Memory", "CEngine"]),
+        tests("RaftTests", ["Raft"]),
+        tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "FileIO"]),
+        tests(
+            "SimulationTests",
+            ["StrataNode", "Cluster", "KeyValue", "Broker", "Storage", "Raft", "SegmentedLog", "SimulatedIO", "FileIO", "Records"]),
+        tests("ServerTests", ["Server", "TestSupport"]),
+        tests("ClientTests", ["StrataClient", "TestSupport"]),
+        tests("LabKitTests", ["LabKit", "TestSupport"]),
+        tests("LoadGenTests", ["LoadGen", "TestSupport"]),
+        tests("ClusterProcessTests", ["Server", "LoadGen", "TestSupport"]),
     ]
 )

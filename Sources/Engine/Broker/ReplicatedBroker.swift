@@ -1,7 +1,7 @@
 // The broker service of one node: checks requests, finds the group, proposes batches, reads committed ones. Answers
 // `notLeader` with the leader's address instead of forwarding data; topic creation is small and is forwarded.
 public import Cluster
-public import Raft
+import Raft
 import Records
 import Synchronization
 

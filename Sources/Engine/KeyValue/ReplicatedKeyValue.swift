@@ -18,16 +18,12 @@ public final class ReplicatedKeyValue: KeyValueService {
         key: [UInt8], value: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
     ) {
         if let error = KeyValueLimits.check(key: key, value: value) { return completion(.failure(error)) }
-        var batch = WriteBatch()
-        batch.put(key: key, value: value)
-        propose(batch, completion)
+        propose(completion) { batch throws(StorageError) in try batch.put(key: key, value: value) }
     }
 
     public func delete(key: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
         if let error = KeyValueLimits.check(key: key) { return completion(.failure(error)) }
-        var batch = WriteBatch()
-        batch.delete(key: key)
-        propose(batch, completion)
+        propose(completion) { batch throws(StorageError) in try batch.delete(key: key) }
     }
 
     public func get(
@@ -61,8 +57,15 @@ public final class ReplicatedKeyValue: KeyValueService {
     }
 
     private func propose(
-        _ batch: WriteBatch, _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+        _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void,
+        _ fill: (inout WriteBatch) throws(StorageError) -> Void
     ) {
+        var batch = WriteBatch()
+        do throws(StorageError) {
+            try fill(&batch)
+        } catch {
+            return completion(.failure(.invalid(.valueTooLong, "\(error)")))
+        }
         inbox.post(
             .propose(
                 .keyValue,

@@ -45,7 +45,7 @@ struct GroupOpener: Sendable {
             let log = try SegmentedLog.open(
                 directory: options.directory + "/" + folder, fileSystem: fileSystem, options: logOptions)
             let file = try HardStateFile.open(path: "\(raftFolder)/\(name).state", fileSystem: fileSystem)
-            let stored = try file.load()
+            let stored = file.load()
             let hardState = HardState(
                 term: stored?.term ?? 0, vote: (stored?.vote).flatMap { $0 == 0 ? nil : NodeID($0) })
             return OpenedGroup(log: log, hardStateFile: file, hardState: hardState)

@@ -1,5 +1,6 @@
 // What a node says of itself, from the status table; safe from every thread through ``NodeStatusReader``.
 public import Cluster
+import Raft
 import Synchronization
 
 /// Answers `/status` and `/health` for a node.

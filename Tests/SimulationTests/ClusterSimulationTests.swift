@@ -1,0 +1,108 @@
+// Three nodes elect, write, crash and recover, once for every seed. An acknowledged write must be there afterwards, a write
+// that was refused as "not applied" must not be, and all replicas must hold the same.
+import Cluster
+import KeyValue
+import StrataNode
+import Synchronization
+import Testing
+
+/// What one writer knows of its key: values are the numbers 1, 2, 3 … in the order in which they were tried.
+private final class KeyOracle: Sendable {
+    struct State {
+        var attempted: UInt64 = 0
+        var acknowledged: UInt64 = 0
+        var inFlight = false
+    }
+    let key: [UInt8]
+    let state = Mutex(State())
+
+    init(_ number: Int) { key = Array("key-\(number)".utf8) }
+}
+
+private func number(_ bytes: [UInt8]) -> UInt64 {
+    UInt64(String(decoding: bytes, as: UTF8.self)) ?? .max
+}
+
+@Suite struct ClusterSimulationTests {
+    static let seeds = (0..<100).map { UInt64($0) }
+
+    @Test(arguments: seeds)
+    func survivesCrashes(seed: UInt64) throws {
+        _ = try run(seed: seed)
+    }
+
+    @Test func theSameSeedIsTheSameRun() throws {
+        for seed in [UInt64(3), 17, 42] {
+            #expect(try run(seed: seed) == run(seed: seed), "seed \(seed)")
+        }
+    }
+
+    /// Runs one seed and returns the hash of everything that happened.
+    private func run(seed: UInt64) throws -> UInt64 {
+        let cluster = try SimulatedCluster(seed: seed)
+        let world = cluster.world
+        #expect(world.run(for: 5_000_000_000, until: { cluster.leader != nil }), "seed \(seed): no leader")
+        let oracles = (0..<8).map { KeyOracle($0) }
+        for step in 0..<40 {
+            if world.random.chance(0.15) { cluster.nodes.randomElement(using: &world.random)?.crash() }
+            if world.random.chance(0.1) {
+                cluster.isolated = world.random.chance(0.5) ? [] : [cluster.nodes[step % 3].member.id]
+            }
+            cluster.lossProbability = world.random.chance(0.3) ? 0.1 : 0
+            for node in cluster.nodes where !node.isUp && world.random.chance(0.4) { try node.start() }
+            for _ in 0..<5 {
+                for oracle in oracles { write(oracle, cluster) }
+                world.run(for: 20_000_000)
+            }
+        }
+        try cluster.heal()
+        // The last unknown writes end within the request timeout.
+        world.run(for: 8_000_000_000)
+        #expect(world.run(for: 20_000_000_000, until: { cluster.hasConverged }), "seed \(seed): no convergence")
+        for oracle in oracles { check(oracle, cluster, seed: seed) }
+        let hashes = try cluster.nodes.compactMap { try $0.node?.store.stateHash() }
+        #expect(hashes.count == 3 && Set(hashes).count == 1, "seed \(seed): replicas differ")
+        return world.hash
+    }
+
+    private func write(_ oracle: KeyOracle, _ cluster: SimulatedCluster) {
+        guard let node = cluster.nodes.filter(\.isUp).randomElement(using: &cluster.world.random)?.node else { return }
+        let value = oracle.state.withLock { state -> UInt64? in
+            guard !state.inFlight else { return nil }
+            state.inFlight = true
+            state.attempted += 1
+            return state.attempted
+        }
+        guard let value else { return }
+        node.keyValue.put(key: oracle.key, value: Array("\(value)".utf8)) { result in
+            oracle.state.withLock { state in
+                state.inFlight = false
+                if case .success = result { state.acknowledged = value }
+            }
+        }
+    }
+
+    /// Reads through every node; the value must not be older than the last acknowledged one.
+    private func check(_ oracle: KeyOracle, _ cluster: SimulatedCluster, seed: UInt64) {
+        for node in cluster.nodes {
+            let expected = oracle.state.withLock { $0 }
+            let box = AnswerBox()
+            node.node?.keyValue.get(key: oracle.key, consistency: .linearizable) { box.set($0) }
+            cluster.world.run(for: 5_000_000_000, until: { box.value != nil })
+            guard case .success(let bytes)? = box.value else {
+                Issue.record("seed \(seed): read failed: \(String(describing: box.value))")
+                continue
+            }
+            let value = bytes.map(number) ?? 0
+            #expect(
+                value >= expected.acknowledged && value <= expected.attempted,
+                "seed \(seed): \(String(decoding: oracle.key, as: UTF8.self)) is \(value), acknowledged \(expected.acknowledged)")
+        }
+    }
+}
+
+private final class AnswerBox: Sendable {
+    private let content = Mutex<Result<[UInt8]?, RequestError>?>(nil)
+    var value: Result<[UInt8]?, RequestError>? { content.withLock { $0 } }
+    func set(_ result: Result<[UInt8]?, RequestError>) { content.withLock { $0 = result } }
+}

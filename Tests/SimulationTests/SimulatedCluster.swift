@@ -1,0 +1,181 @@
+// A cluster in one process: every node runs the shipped engine (host, Raft, log, store) on a simulated disk, and messages
+// travel on a simulated network that loses, delays and cuts. A crash takes a node's memory and what its disk had not synced.
+import Cluster
+import FileIO
+import KeyValue
+import Raft
+import SegmentedLog
+import SimulatedIO
+import Storage
+import StrataNode
+import Synchronization
+
+/// Work that a node would do on its own threads, queued until the world runs it.
+final class SimulatedExecutor: BlockingExecutor {
+    private let queue = Mutex<[@Sendable () -> Void]>([])
+
+    func run(_ work: @escaping @Sendable () -> Void) {
+        queue.withLock { $0.append(work) }
+    }
+
+    func takeAll() -> [@Sendable () -> Void] {
+        queue.withLock { queue in
+            let all = queue
+            queue = []
+            return all
+        }
+    }
+}
+
+final class SimulatedNode: HostEnvironment {
+    let member: Member
+    let fileSystem: SimulatedFileSystem
+    unowned let cluster: SimulatedCluster
+    private(set) var node: Node?
+    private var inbox: HostInbox?
+    private(set) var executor = SimulatedExecutor()
+    /// Counts starts; what an earlier start left in flight is void.
+    private(set) var epoch = 0
+    private var storageQueue: [StorageWork] = []
+    private var storageBusy = false
+
+    init(member: Member, fileSystem: SimulatedFileSystem, cluster: SimulatedCluster) {
+        self.member = member
+        self.fileSystem = fileSystem
+        self.cluster = cluster
+    }
+
+    var isUp: Bool { node != nil }
+
+    func start() throws {
+        epoch += 1
+        let inbox = HostInbox {}
+        self.inbox = inbox
+        executor = SimulatedExecutor()
+        storageQueue = []
+        storageBusy = false
+        var options = Node.Options(directory: "data", seed: cluster.world.random.next())
+        options.log.segmentBytes = 16 * 1024
+        options.storage.memtableBytes = 64 * 1024
+        node = try Node(
+            cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
+            environment: self, blocking: executor, clock: { 0 })
+        turn(epoch)
+    }
+
+    /// Power is gone: memory and unsynced sectors with it.
+    func crash() {
+        guard isUp else { return }
+        node?.host.close()
+        node = nil
+        inbox = nil
+        epoch += 1
+        fileSystem.crash()
+        for other in cluster.nodes where other !== self { other.post(.disconnected(member.id), lane: .control) }
+    }
+
+    func post(_ event: HostEvent, lane: PeerLane) {
+        inbox?.post(event, lane: lane)
+    }
+
+    /// One turn of the host, and the next one scheduled.
+    private func turn(_ epoch: Int) {
+        guard epoch == self.epoch, let node else { return }
+        let due = node.host.poll(now: cluster.world.now)
+        for work in executor.takeAll() { work() }
+        if cluster.world.random.chance(0.05) { _ = try? node.store.performMaintenance() }
+        let delay = UInt64.random(in: 50_000...500_000, using: &cluster.world.random)
+        cluster.world.after(min(delay, max(due, cluster.world.now + 1) - cluster.world.now)) { [weak self] in
+            self?.turn(epoch)
+        }
+    }
+
+    func submit(_ work: StorageWork) {
+        storageQueue.append(work)
+        runStorage(epoch)
+    }
+
+    private func runStorage(_ epoch: Int) {
+        guard epoch == self.epoch, !storageBusy, !storageQueue.isEmpty else { return }
+        storageBusy = true
+        let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
+        cluster.world.after(delay) { [weak self] in
+            guard let self, epoch == self.epoch else { return }
+            let work = storageQueue.removeFirst()
+            let receipt = work.perform()
+            cluster.world.note(work.group.rawValue, work.sequence)
+            storageBusy = false
+            post(.stored(receipt), lane: .control)
+            runStorage(epoch)
+        }
+    }
+
+    func fetch(_ fetch: LogFetch) {
+        let epoch = epoch
+        cluster.world.after(200_000) { [weak self] in
+            guard let self, epoch == self.epoch else { return }
+            post(.fetched(fetch.perform()), lane: .bulk)
+        }
+    }
+
+    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
+        cluster.deliver(messages, lane: lane, from: member.id, to: peer)
+    }
+}
+
+final class SimulatedCluster {
+    let world: SimulatedWorld
+    let formed: FormedCluster
+    private(set) var nodes: [SimulatedNode] = []
+    var lossProbability = 0.0
+    var delayMax: UInt64 = 2_000_000
+    var syncDelayMax: UInt64 = 3_000_000
+    /// Nodes that nobody hears and that hear nobody.
+    var isolated: [NodeID] = []
+
+    init(seed: UInt64, size: Int = 3) throws {
+        world = SimulatedWorld(seed: seed)
+        let members = (1...size).map {
+            Member(name: "node\($0)", incarnation: "incarnation-\($0)", address: "node\($0):1")
+        }
+        formed = FormedCluster(id: "simulated", members: members)
+        for member in members {
+            nodes.append(
+                SimulatedNode(
+                    member: member, fileSystem: SimulatedFileSystem(seed: world.random.next()), cluster: self))
+        }
+        for node in nodes { try node.start() }
+    }
+
+    func deliver(_ messages: [UInt8], lane: PeerLane, from: NodeID, to: NodeID) {
+        world.note(from.rawValue, to.rawValue, UInt64(messages.count))
+        guard !isolated.contains(from), !isolated.contains(to), !world.random.chance(lossProbability) else { return }
+        guard let target = nodes.first(where: { $0.member.id == to }) else { return }
+        let epoch = target.epoch
+        world.after(UInt64.random(in: 50_000...delayMax, using: &world.random)) { [weak target] in
+            guard let target, target.epoch == epoch else { return }
+            target.post(.received(from: from, messages: messages), lane: lane)
+        }
+    }
+
+    var leader: SimulatedNode? {
+        nodes.first { $0.isUp && $0.node?.statuses.status(of: .keyValue)?.role == .leader }
+    }
+
+    /// Nothing is wrong any more and every node is up.
+    func heal() throws {
+        isolated = []
+        lossProbability = 0
+        for node in nodes where !node.isUp { try node.start() }
+    }
+
+    /// True when all nodes have applied the same, complete log of the key-value group.
+    var hasConverged: Bool {
+        let statuses = nodes.map { $0.node?.statuses.status(of: .keyValue) }
+        guard leader != nil, let first = statuses[0] else { return false }
+        return statuses.allSatisfy { status in
+            guard let status else { return false }
+            return status.lastIndex == first.lastIndex && status.appliedIndex == status.lastIndex
+        }
+    }
+}
