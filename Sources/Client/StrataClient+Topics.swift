@@ -1,0 +1,87 @@
+// Topics: making them, listing them, finding who leads their partitions.
+internal import GRPCCore
+internal import StrataProtocol
+
+/// A partition as a server described it.
+public struct PartitionInfo: Hashable, Sendable {
+    public var partition: UInt32
+    /// host:port of the leader's gRPC listener; nil while there is none.
+    public var leader: String?
+    public var logStartOffset: UInt64
+    /// First offset that is not committed yet.
+    public var highWatermark: UInt64
+}
+
+public struct TopicInfo: Hashable, Sendable {
+    public var name: String
+    public var partitions: [PartitionInfo]
+}
+
+extension StrataClient {
+    /// Creates a topic; one that exists already is a success unless `failIfExists` is set.
+    public func createTopic(
+        _ name: String, partitions: UInt32, failIfExists: Bool = false
+    ) async throws(ClientError) {
+        var request = Strata_V1_CreateTopicRequest()
+        request.name = name
+        request.partitions = partitions
+        request.ifNotExists = !failIfExists
+        let message = request
+        try await retrying(first: nil) { (address) async -> Attempt<Void> in
+            let response: Strata_V1_CreateTopicResponse
+            do {
+                response = try await self.broker(address).createTopic(message, options: self.callOptions)
+            } catch {
+                return self.judge(error, from: address, wasSent: true, isIdempotent: !failIfExists)
+            }
+            guard let error = ClientError(response.error, response.errorMessage) else {
+                return .done(())
+            }
+            let leader = response.hasLeaderHint ? response.leaderHint.address : nil
+            // A creation of unknown outcome may simply be asked for again when an existing topic is a success.
+            let isRetryable = error.code == .unavailable || error.code == .unknown && !failIfExists
+            return isRetryable ? .retry(error, leader: leader) : .failed(error)
+        }
+    }
+
+    /// The topics with these names, or all.
+    public func topics(_ names: [String] = []) async throws(ClientError) -> [TopicInfo] {
+        var request = Strata_V1_FetchMetadataRequest()
+        request.topics = names
+        let message = request
+        let response = try await retrying(first: nil) {
+            (address) async -> Attempt<Strata_V1_FetchMetadataResponse> in
+            do {
+                return .done(try await self.broker(address).fetchMetadata(message, options: self.callOptions))
+            } catch {
+                return self.judge(error, from: address, wasSent: true, isIdempotent: true)
+            }
+        }
+        let topics = response.topics.map { topic in
+            TopicInfo(
+                name: topic.name,
+                partitions: topic.partitions.map { partition in
+                    PartitionInfo(
+                        partition: partition.partition, leader: partition.hasLeader ? partition.leader.address : nil,
+                        logStartOffset: partition.logStartOffset, highWatermark: partition.highWatermark)
+                })
+        }
+        for topic in topics {
+            for partition in topic.partitions { routing.learn(topic.name, partition.partition, partition.leader) }
+        }
+        return topics
+    }
+
+    /// Where the leader of a partition is believed to be; asks the cluster when nothing is known.
+    /// - Returns: nil when the topic exists but the partition has no leader now.
+    func leader(_ topic: String, _ partition: UInt32) async throws(ClientError) -> String? {
+        if let known = routing.leader(topic, partition) { return known }
+        guard let info = try await topics([topic]).first(where: { $0.name == topic }) else {
+            throw ClientError(.unknownTopic, "there is no topic '\(topic)'; create it first")
+        }
+        guard let found = info.partitions.first(where: { $0.partition == partition }) else {
+            throw ClientError(.unknownTopic, "topic '\(topic)' has no partition \(partition)")
+        }
+        return found.leader
+    }
+}
