@@ -68,6 +68,10 @@ struct SimulationChecks {
             try elected(core, node)
         }
         if core.role == .leader { try checkProgress(core) }
+        let durable = core.durableIndex
+        if durable > core.snapshot.index, !node.disk.holds(durable, core.term(at: durable) ?? 0) {
+            throw fail("\(node.id) takes \(durable) for durable and its disk has not")
+        }
         var index = before.commit
         while index < core.commitIndex {
             index += 1

@@ -96,9 +96,10 @@ extension RaftCore {
 
     private mutating func startCandidacy(_ newRole: Role, _ ready: inout Ready) {
         dropReads(&ready)
+        // PreVote and the election after it are one try.
+        if role != .preCandidate || newRole == .preCandidate { campaigns += 1 }
         role = newRole
         leader = nil
-        campaigns += 1
         for slot in progress.indices { progress[slot].answer = .none }
         resetElectionTimer()
     }
