@@ -4,6 +4,7 @@
 // than the rest of its way.
 import Cluster
 import NIOCore
+import NIOPosix
 import Synchronization
 
 /// The requests in flight of the HTTP and gRPC front ends.
@@ -78,6 +79,9 @@ final class PendingRequests: Sendable {
         /// Fails the request because its time is over.
         func expire() {}
     }
+
+    /// The table of this process's listeners.
+    static let shared = PendingRequests(group: MultiThreadedEventLoopGroup.singleton)
 
     private struct Table {
         var slots: [Expiring?] = []

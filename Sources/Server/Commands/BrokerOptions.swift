@@ -1,0 +1,65 @@
+// What the commands that talk to a broker share: where it is, how long they try, and what they say when it fails.
+import ArgumentParser
+import StrataClient
+
+/// The broker to talk to.
+struct BrokerOptions: ParsableArguments {
+    /// How long one request is tried while there is no leader, or no server.
+    static let patience = Duration.seconds(5)
+
+    @Option(help: "gRPC address of any member: host:port, or :port for loopback.")
+    var endpoint = "127.0.0.1:9092"
+
+    /// Runs `body` with a client, and closes the client whatever happens.
+    /// - Throws: `CommandError`, one sentence that names the endpoint where that is what is wrong.
+    func withClient<Value: Sendable>(_ body: @Sendable (StrataClient) async throws -> Value) async throws -> Value {
+        let address = try ListenAddress(parsing: endpoint)
+        guard address.port != 0 else {
+            throw CommandError.usage("'\(endpoint)' has no port to connect to; write host:port with the server's port")
+        }
+        var options = ClientOptions()
+        options.requestTimeout = Self.patience
+        do {
+            let client = try StrataClient(endpoints: [address.description], options: options)
+            let result: Result<Value, any Error>
+            do {
+                result = .success(try await body(client))
+            } catch {
+                result = .failure(error)
+            }
+            await client.close()
+            return try result.get()
+        } catch let error as ClientError {
+            throw CommandError(error, endpoint: address)
+        }
+    }
+}
+
+extension CommandError {
+    /// A client's failure, with what the person at the terminal can do about it.
+    init(_ error: ClientError, endpoint: ListenAddress) {
+        switch error.code {
+        case .unavailable:
+            self = .failed(
+                "the broker at \(endpoint) can't serve this now (\(error)); check that a server runs there, or give "
+                    + "another with --endpoint")
+        case .unknown:
+            self = .failed("\(error); the request may have been carried out, so look before you repeat it")
+        case .invalid, .unknownTopic, .topicExists, .offsetOutOfRange, .storage, .closed:
+            self = .failed(error.description)
+        }
+    }
+}
+
+/// What a producer waits for, as it is typed.
+enum AcksArgument: String, ExpressibleByArgument, CaseIterable {
+    case none, leader, quorum
+
+    var acknowledgement: Acknowledgement {
+        switch self {
+        case .none: .none
+        case .leader: .leader
+        case .quorum: .quorum
+        }
+    }
+}
