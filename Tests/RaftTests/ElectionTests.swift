@@ -239,7 +239,10 @@ import Testing
     }
 
     @Test func logAheadOfTheHardStateRestartsWithoutAVote() {
-        let solo = Solo(terms: [1, 3], hardState: HardState(term: 2, vote: NodeID(3)))
+        var solo = Solo(terms: [1, 3], hardState: HardState(term: 2, vote: NodeID(3)))
         #expect(solo.core.term == 3 && solo.core.vote == nil)
+        solo.append(term: 3, after: 2, 3, [3])
+        solo.complete()
+        #expect(solo.core.durableIndex == 3)
     }
 }

@@ -301,6 +301,39 @@ import Testing
         #expect(solo.drain().messages.of(.append, to: 2).map { $0.entries.count } == [4])
     }
 
+    @Test func pendingEntriesAreAskedForAgainAfterAHeartbeat() {
+        var solo = Solo(terms: [1, 1, 1])
+        solo.lead()
+        solo.disk.pendingThrough = 3
+        solo.receive(.appendResponse, from: 2, term: 2) { message in
+            message.index = 3
+            message.reject = true
+        }
+        solo.drain()
+        solo.disk.pendingThrough = 0
+        solo.receive(.heartbeatResponse, from: 2, term: 2)
+        #expect(solo.drain().messages.of(.append, to: 2).map { $0.entries.count } == [4])
+    }
+
+    @Test func damagedPositionsDoNotTrap() {
+        for kind in Message.Kind.allCases {
+            for role in 0..<2 {
+                var solo = Solo(terms: [1, 1])
+                if role == 1 { solo.leadAndCommit() }
+                let before = solo.core
+                solo.receive(kind, from: 2, term: .max)
+                for isReject in [false, true] {
+                    solo.receive(kind, from: 2, term: solo.core.term) { message in
+                        message.index = .max
+                        message.rejectHint = .max
+                        message.reject = isReject
+                    }
+                }
+                #expect(solo.core == before)
+            }
+        }
+    }
+
     @Test func uncommittedBytesAreBounded() throws {
         var settings = RaftCore.Settings()
         settings.uncommittedBytesMax = 300

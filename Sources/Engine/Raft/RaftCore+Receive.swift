@@ -4,6 +4,7 @@
 extension RaftCore {
     mutating func receive<Log: LogReader>(_ message: Message, _ reader: borrowing Log, _ ready: inout Ready) {
         guard message.to == id, message.from != id, message.from.rawValue != 0 else { return }
+        guard max(message.term, message.index, message.rejectHint) <= Self.positionMax else { return }
         if message.term > term {
             guard acceptNewerTerm(message, &ready) else { return }
         } else if message.term < term {

@@ -69,6 +69,9 @@ public struct RaftCore: Hashable, Sendable {
         }
     }
 
+    /// Terms and indexes above this in a message are forged or damaged: adding to them must not overflow.
+    static let positionMax: UInt64 = 1 << 62
+
     /// Charged per proposed entry on top of its bytes, so that empty entries are bounded too.
     public static let entryOverheadBytes = 32
 
@@ -129,7 +132,8 @@ public struct RaftCore: Hashable, Sendable {
         commitIndex = max(restored.commit, restored.applied, restored.snapshot.index)
         appliedIndex = restored.applied
         durableIndex = restored.lastIndex
-        durableHardState = restored.hardState
+        // What the log shows of a term is as durable as a hard state.
+        durableHardState = HardState(term: term, vote: vote)
         majority = Majority(voters)
         progress = []
         random = SplitMix64(seed: seed)
