@@ -40,6 +40,15 @@ struct LogModel {
     var term: UInt64 = 1
     private(set) var nextOffset: UInt64 = 0
 
+    init(frames: [Frame] = [], firstIndex: UInt64 = 1, term: UInt64 = 1) {
+        self.frames = frames
+        self.firstIndex = firstIndex
+        self.term = term
+    }
+
+    /// States the next offset of a log that may be empty.
+    mutating func advance(to offset: UInt64) { nextOffset = offset }
+
     var lastIndex: UInt64 { firstIndex + UInt64(frames.count) - 1 }
 
     var termStarts: [(index: UInt64, term: UInt64)] {

@@ -51,7 +51,11 @@ struct LogOpening {
         }
         if heads.count < stems.count {
             // The last segment's making was interrupted; it held nothing, so it is made again.
-            let torn = stems.removeLast() + ".log"
+            let stem = stems.removeLast()
+            let torn = stem + ".log"
+            if let end = segments.last?.end, SegmentedLog.stem(directory, end, options.naming) != stem {
+                throw corruption("it does not continue the segment before, which ends at \(end.lastIndex)", torn, 0)
+            }
             try onDisk { () throws(FileIOError) in
                 try fileSystem.remove(torn)
                 try fileSystem.syncDirectory(directory)
