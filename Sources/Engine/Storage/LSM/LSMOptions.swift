@@ -1,0 +1,23 @@
+// The knobs of the LSM store. Each has one reader; defaults are those that the benchmarks are run with.
+public import Memory
+
+public struct LSMOptions: Sendable, Hashable {
+    /// A memtable is sealed when a batch no longer fits into this many bytes.
+    public var memtableBytes = 64 << 20
+    /// Sealed memtables waiting to be written out at which ``LSMStore/needsBackpressure`` turns true.
+    public var sealedMemtablesMax = 2
+    /// Bytes of a data block before its 8-byte trailer.
+    public var blockBytes = 4096
+    /// 10 bits let 1 in 100 absent keys through.
+    public var bloomBitsPerKey = 10
+    /// Where memtables take their memory.
+    public var allocator = AllocatorKind.arena
+    /// Draws a new store's own number and the skip lists' heights. The same seed and writes give the same files; give
+    /// each real store another one, so that a block of one is never taken for a block of another.
+    public var seed: UInt64 = 0x5354_5241_5441
+
+    /// Smallest ``memtableBytes`` that makes sense.
+    public static let memtableBytesMin = 16 << 10
+
+    public init() {}
+}

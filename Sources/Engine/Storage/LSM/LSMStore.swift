@@ -1,0 +1,123 @@
+// The log-structured merge tree behind KeyValueStore, without a log of its own: the Raft log that feeds it is the
+// write-ahead log, and each flush records in the manifest how far of it the tables now hold. It starts no threads: the
+// caller's threads apply, read and do maintenance. It must never call anything flushed that the manifest does not cover.
+internal import FileIO
+internal import Memory
+internal import Synchronization
+
+/// See ``KeyValueStore`` for the contract.
+///
+/// ```swift
+/// let store = try LSMStore.open(directory: "data/kv", fileSystem: fileSystem, options: LSMOptions())
+/// for entry in log[(store.flushed.index + 1)...] { try store.apply(entry.batch, at: entry.position) }
+/// ```
+///
+/// Locks, in the order in which they may be taken: maintenance, writer, view and positions (both leaves).
+public final class LSMStore: KeyValueStore {
+    let directory: String
+    let fileSystem: any FileSystem
+    let options: LSMOptions
+    let pages: PageSource
+    let writer: Mutex<Writer>
+    let maintenance: Mutex<Maintenance>
+    private let view: Mutex<ReadView>
+    private let positions: Mutex<Positions>
+    private let visibleSequence: Atomic<UInt64>
+    private let sealedCount = Atomic<Int>(0)
+
+    /// What the one applying thread owns.
+    struct Writer: Sendable {
+        var active: MemTable
+        var sequence: UInt64
+        var applied: LogPosition
+        /// Memtables made so far; varies the skip lists' seeds.
+        var memtables: UInt64 = 1
+        /// Why writing stopped for good.
+        var failure: String?
+    }
+
+    /// What the one maintaining thread owns.
+    struct Maintenance: ~Copyable, Sendable {
+        var manifest: Manifest
+        var state: ManifestState
+        /// The manifest's end is unknown since a failed append for lack of space: begin a new one.
+        var manifestIsSuspect = false
+        var failure: String?
+        /// Tables whose edit failed; removed once a new manifest makes sure that nothing names them.
+        var orphans: [UInt64] = []
+        var lock: any DirectoryLock
+
+        init(manifest: Manifest, state: ManifestState, lock: any DirectoryLock) {
+            self.manifest = manifest
+            self.state = state
+            self.lock = lock
+        }
+    }
+
+    private struct Positions: Sendable {
+        var applied: LogPosition
+        var flushed: LogPosition
+    }
+
+    init(
+        directory: String, fileSystem: any FileSystem, options: LSMOptions, pages: PageSource, active: MemTable,
+        version: Version, maintenance: consuming Maintenance
+    ) {
+        let state = maintenance.state
+        self.directory = directory
+        self.fileSystem = fileSystem
+        self.options = options
+        self.pages = pages
+        writer = Mutex(Writer(active: active, sequence: state.lastSequence, applied: state.applied))
+        view = Mutex(ReadView(active: active, sealed: [], version: version))
+        positions = Mutex(Positions(applied: state.applied, flushed: state.applied))
+        visibleSequence = Atomic(state.lastSequence)
+        self.maintenance = Mutex(maintenance)
+    }
+
+    public var applied: LogPosition { positions.withLock { $0.applied } }
+
+    public var flushed: LogPosition { positions.withLock { $0.flushed } }
+
+    public var lastSequence: UInt64 { visibleSequence.load(ordering: .acquiring) }
+
+    public var needsBackpressure: Bool {
+        sealedCount.load(ordering: .relaxed) >= options.sealedMemtablesMax
+    }
+
+    /// Tables on disk.
+    public var tableCount: Int { currentView().version.tableCount }
+
+    /// Readers that are still at work finish; everything that writes fails from here on.
+    public func close() {
+        maintenance.withLock { state in
+            state.failure = "the store was closed"
+            state.lock.release()
+        }
+        writer.withLock { $0.failure = "the store was closed" }
+    }
+
+    /// The view to read from. Take it before ``lastSequence``.
+    func currentView() -> ReadView {
+        view.withLock { $0 }
+    }
+
+    func replaceView(_ change: (ReadView) -> ReadView) {
+        view.withLock { view in
+            view = change(view)
+            sealedCount.store(view.sealed.count, ordering: .relaxed)
+        }
+    }
+
+    /// Makes an applied batch visible: readers' sequence first, so that whoever sees the position sees the data.
+    func publishApplied(_ position: LogPosition, sequence: UInt64) {
+        visibleSequence.store(sequence, ordering: .releasing)
+        positions.withLock { $0.applied = position }
+    }
+
+    func publishFlushed(_ position: LogPosition) {
+        positions.withLock { $0.flushed = position }
+    }
+
+    func path(_ file: StoreFile) -> String { directory + "/" + file.name }
+}

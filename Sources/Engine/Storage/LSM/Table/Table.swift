@@ -1,0 +1,120 @@
+// An open sorted table: footer, index and filter in memory, data blocks read and checked on demand. Immutable, so any
+// number of threads may read it; the file stays open until the last reader lets go, also when its name is gone.
+internal import FileIO
+
+final class Table: Sendable {
+    let file: any File
+    let metadata: TableMetadata
+    let identity: TableIdentity
+    private let indexBuffer: BlockBuffer
+    private let filterBuffer: BlockBuffer
+    private let filter: UncheckedView<BloomFilterView>
+    private let indexView: UncheckedView<BlockView>
+    /// Where data blocks end.
+    private let dataEnd: UInt64
+
+    /// Opens a table and checks footer, index, filter and that the file is the one the manifest means.
+    init(
+        _ file: any File, metadata: TableMetadata, store: UInt64
+    ) throws(StorageError) {
+        let path = file.path
+        let size = try disk { () throws(FileIOError) in try file.size() }
+        guard size == metadata.fileSize else {
+            throw .corruption(
+                path: path, position: min(size, metadata.fileSize),
+                detail: "the file has \(size) bytes, the manifest says \(metadata.fileSize)")
+        }
+        let start = size - min(size, UInt64(TableFooter.bytes))
+        let bytes = try disk { () throws(FileIOError) in try file.read(count: Int(size - start), at: start) }
+        let footer = try TableFooter(bytes, path: path, fileSize: size)
+        let identity = TableIdentity(store: store, number: metadata.number)
+        guard footer.identity == identity else {
+            throw .corruption(
+                path: path, position: start,
+                detail: "this is table \(footer.identity.number) of store \(footer.identity.store)")
+        }
+        let indexBuffer = try BlockBuffer(reading: footer.index, kind: .index, from: file, identity: identity)
+        let filterBuffer = try BlockBuffer(reading: footer.filter, kind: .filter, from: file, identity: identity)
+        guard let index = BlockView(indexBuffer.bytes) else {
+            throw .corruption(path: path, position: footer.index.offset, detail: "the index contradicts itself")
+        }
+        guard let filter = BloomFilterView(filterBuffer.bytes) else {
+            throw .corruption(path: path, position: footer.filter.offset, detail: "the filter contradicts itself")
+        }
+        self.file = file
+        self.metadata = metadata
+        self.identity = identity
+        self.indexBuffer = indexBuffer
+        self.filterBuffer = filterBuffer
+        indexView = UncheckedView(index)
+        self.filter = UncheckedView(filter)
+        dataEnd = footer.filter.offset
+    }
+
+    var blockCount: Int { indexView.value.count }
+
+    /// The first block that can hold `key` or a greater one; ``blockCount`` when there is none.
+    func firstBlock(for key: UnsafeRawBufferPointer) -> Int {
+        indexView.value.lowerBound(key)
+    }
+
+    /// Reads and checks a data block.
+    func readBlock(_ number: Int) throws(StorageError) -> BlockBuffer {
+        var reader = ByteReader(indexView.value.value(number))
+        guard let handle = BlockHandle(&reader), handle.lies(within: dataEnd) else {
+            throw .corruption(path: file.path, position: dataEnd, detail: "index entry \(number) points nowhere")
+        }
+        return try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity)
+    }
+
+    /// A checked view of what ``readBlock(_:)`` gave; the buffer must outlive it.
+    func view(_ buffer: borrowing BlockBuffer, block number: Int) throws(StorageError) -> BlockView {
+        guard let view = BlockView(buffer.bytes) else {
+            throw .corruption(path: file.path, position: 0, detail: "data block \(number) contradicts itself")
+        }
+        return view
+    }
+
+    /// The newest version of `key` not newer than `sequence`.
+    func find(
+        _ key: UnsafeRawBufferPointer, hash: UInt64, sequence: UInt64
+    ) throws(StorageError) -> Lookup {
+        guard filter.value.mayContain(hash) else { return .absent }
+        let number = firstBlock(for: key)
+        guard number < blockCount else { return .absent }
+        let buffer = try readBlock(number)
+        defer { extendLifetime(buffer) }
+        let view = try view(buffer, block: number)
+        guard let row = view.find(key, hash: hash, trailer: sequence << 8 | 0xff) else { return .absent }
+        if view.trailer(row) & 0xff == UInt64(OperationKind.delete.rawValue) { return .deleted }
+        return .found([UInt8](view.value(row)))
+    }
+
+    /// Reads the properties block.
+    func properties() throws(StorageError) -> TableProperties {
+        let start = metadata.fileSize - UInt64(TableFooter.bytes)
+        let bytes = try disk { () throws(FileIOError) in try file.read(count: TableFooter.bytes, at: start) }
+        let footer = try TableFooter(bytes, path: file.path, fileSize: metadata.fileSize)
+        let buffer = try BlockBuffer(reading: footer.properties, kind: .properties, from: file, identity: identity)
+        defer { extendLifetime(buffer) }
+        guard let properties = TableProperties(buffer.bytes) else {
+            throw .corruption(
+                path: file.path, position: footer.properties.offset, detail: "the properties contradict themselves")
+        }
+        return properties
+    }
+}
+
+/// What one source knows about a key.
+enum Lookup {
+    case absent
+    case deleted
+    case found([UInt8])
+}
+
+/// Carries a view of bytes that never change across threads.
+private struct UncheckedView<View>: @unchecked Sendable {
+    // @unchecked: the views only read the table's own immutable buffers, which live exactly as long.
+    let value: View
+    init(_ value: View) { self.value = value }
+}

@@ -1,0 +1,138 @@
+// Writes one sorted table: data blocks as they fill, then filter, index, properties and footer. The file is complete and
+// synced when `finish` returns; before that it is garbage that recovery removes. It never sorts and never drops anything.
+internal import CEngine
+internal import FileIO
+
+/// Shape of new tables.
+struct TableOptions: Hashable, Sendable {
+    /// Bytes of a data block before its trailer; a single larger entry makes a larger block.
+    var blockBytes: Int
+    var bloomBitsPerKey: Int
+}
+
+struct TableBuilder {
+    private let file: any File
+    private let identity: TableIdentity
+    private let options: TableOptions
+
+    private var block = BlockBuilder()
+    private var index = BlockBuilder()
+    /// Finished bytes that are not in the file yet.
+    private var pending: [UInt8] = []
+    /// Where `pending` goes in the file.
+    private var position: UInt64 = 0
+    private var fileChecksum: UInt32 = 0
+    /// A finished block whose separator waits for the next key.
+    private var waiting: BlockHandle?
+    private var lastKey: [UInt8] = []
+    private var lastTrailer: UInt64 = 0
+    private var hashes: [UInt64] = []
+    private var properties = TableProperties()
+
+    /// Bytes gathered before one write call.
+    private static let writeBytes = 1 << 20
+
+    init(file: any File, identity: TableIdentity, options: TableOptions) {
+        self.file = file
+        self.identity = identity
+        self.options = options
+    }
+
+    /// Bytes of the file so far.
+    var bytesWritten: UInt64 { position + UInt64(pending.count) }
+
+    /// Adds one version. Keys ascend, versions of one key descend.
+    mutating func add(
+        key: UnsafeRawBufferPointer, trailer: UInt64, value: UnsafeRawBufferPointer
+    ) throws(StorageError) {
+        let order = properties.entries == 0 ? -1 : lastKey.withUnsafeBytes { compare($0, key) }
+        precondition(order < 0 || order == 0 && trailer < lastTrailer, "a table's entries are added in order")
+        // All versions of a key stay in one block, so that the index needs no versions.
+        if order < 0 {
+            if !block.isEmpty, block.bytes(adding: key.count, value.count) > options.blockBytes {
+                try finishBlock()
+            }
+            if let handle = waiting { addToIndex(handle, before: key) }
+            hashes.append(keyHash(key))
+            lastKey.removeAll(keepingCapacity: true)
+            lastKey.append(contentsOf: key)
+        }
+        block.add(key: key, hash: hashes[hashes.count - 1], trailer: trailer, value: value)
+        lastTrailer = trailer
+        properties.count(key: key, trailer: trailer, value: value)
+    }
+
+    /// Writes what is left, syncs the file, and says what is in it.
+    mutating func finish() throws(StorageError) -> TableSummary {
+        precondition(properties.entries > 0, "a table holds at least one entry")
+        try finishBlock()
+        if let handle = waiting { addToIndex(handle, before: nil) }
+        properties.largest = lastKey
+        let filter = try append(BloomFilter.build(hashes, bitsPerKey: options.bloomBitsPerKey), .filter)
+        var indexBlock: [UInt8] = []
+        index.finish(into: &indexBlock)
+        let indexHandle = try append(indexBlock, .index)
+        let propertiesHandle = try append(properties.encode(), .properties)
+        let footer = TableFooter(
+            identity: identity, filter: filter, index: indexHandle, properties: propertiesHandle,
+            fileSize: bytesWritten + UInt64(TableFooter.bytes))
+        pending.append(contentsOf: footer.encode())
+        try writePending()
+        try disk { () throws(FileIOError) in try file.sync() }
+        return TableSummary(properties: properties, fileSize: position, checksum: fileChecksum)
+    }
+
+    private mutating func finishBlock() throws(StorageError) {
+        var bytes: [UInt8] = []
+        block.finish(into: &bytes)
+        waiting = try append(bytes, .data)
+        properties.blocks += 1
+    }
+
+    /// Enters a block under the shortest key that is at least its last key and less than the next block's first.
+    private mutating func addToIndex(_ handle: BlockHandle, before next: UnsafeRawBufferPointer?) {
+        var value: [UInt8] = []
+        handle.encode(into: &value)
+        let separator = next.map { Self.separator(between: lastKey, and: $0) } ?? lastKey
+        separator.withUnsafeBytes { separator in
+            value.withUnsafeBytes { value in index.add(key: separator, hash: 0, trailer: 0, value: value) }
+        }
+        waiting = nil
+    }
+
+    static func separator(between last: [UInt8], and next: UnsafeRawBufferPointer) -> [UInt8] {
+        var shared = 0
+        while shared < last.count, shared < next.count, last[shared] == next[shared] { shared += 1 }
+        guard shared < last.count, shared < next.count, last[shared] < 0xff, last[shared] + 1 < next[shared] else {
+            return last
+        }
+        return Array(last[..<shared]) + [last[shared] + 1]
+    }
+
+    private mutating func append(_ bytes: [UInt8], _ kind: BlockKind) throws(StorageError) -> BlockHandle {
+        precondition(bytes.count <= BlockFrame.sizeMax, "a block stays below \(BlockFrame.sizeMax) bytes")
+        let handle = BlockHandle(offset: bytesWritten, size: UInt32(bytes.count))
+        let trailer = bytes.withUnsafeBytes {
+            BlockFrame.trailer(of: $0, kind: kind, identity: identity, offset: handle.offset)
+        }
+        pending.append(contentsOf: bytes)
+        pending.append(contentsOf: trailer)
+        if pending.count >= Self.writeBytes { try writePending() }
+        return handle
+    }
+
+    private mutating func writePending() throws(StorageError) {
+        try disk { () throws(FileIOError) in try file.write(bytes: pending, at: position) }
+        fileChecksum = strata_crc32c(fileChecksum, pending, pending.count)
+        position += UInt64(pending.count)
+        pending.removeAll(keepingCapacity: true)
+    }
+}
+
+/// What `finish` says about a table.
+struct TableSummary {
+    var properties: TableProperties
+    var fileSize: UInt64
+    /// CRC-32C of the whole file.
+    var checksum: UInt32
+}
