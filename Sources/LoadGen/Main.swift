@@ -1,1 +1,40 @@
-@main struct M { static func main() {} }
+// Where LoadGen begins: reads the command line, runs the command on the main thread, and turns what happened into an
+// exit status.
+import ArgumentParser
+import Glibc
+import LabKit
+
+@main
+enum Main {
+    static func main() {
+        let arguments = SingleDash.normalise(
+            Array(CommandLine.arguments.dropFirst()), options: LabOptions.valueNames, flags: LabOptions.flagNames)
+        exit(run(arguments).rawValue)
+    }
+
+    private static func run(_ arguments: [String]) -> ExitStatus {
+        let command: any ParsableCommand
+        do {
+            command = try LoadGenCommand.parseAsRoot(arguments)
+        } catch {
+            let text = LoadGenCommand.fullMessage(for: error) + "\n"
+            guard LoadGenCommand.exitCode(for: error) == .success else {
+                StandardError.write(text)
+                return .usage
+            }
+            StandardOutput.write(text)
+            return .success
+        }
+        guard let lab = command as? any LabCommand else {
+            // `--help` of the root command arrives as a command of its own.
+            StandardOutput.write(LoadGenCommand.helpMessage() + "\n")
+            return .success
+        }
+        do throws(LoadGenError) {
+            return try LabRun.run(lab, arguments: arguments)
+        } catch {
+            StandardError.write("LoadGen: \(error)\n")
+            return error.exitCode
+        }
+    }
+}

@@ -1,12 +1,13 @@
 // run.prom: the report as Prometheus text 0.0.4. Identity labels stand on every sample and have few values each; what is
 // particular to one run stands on loadgen_run_info only. Metric names are a promise to dashboards: add, don't rename.
+internal import Telemetry
 
 /// Rendering of run.prom.
 public enum PrometheusReport {
     typealias Labels = [(name: String, value: String)]
 
     public static func render(_ report: RunReport) -> String {
-        var text = MetricText()
+        var text = PrometheusText()
         let identity = report.identity.labels
         run(report, identity, &text)
         throughput(report, identity, &text)
@@ -21,7 +22,7 @@ public enum PrometheusReport {
         return text.text
     }
 
-    private static func run(_ report: RunReport, _ identity: Labels, _ text: inout MetricText) {
+    private static func run(_ report: RunReport, _ identity: Labels, _ text: inout PrometheusText) {
         let machine = report.environment
         let facts: Labels = [
             ("run", report.run), ("suite", report.suite), ("commit", machine.commit), ("branch", machine.branch),
@@ -52,7 +53,7 @@ public enum PrometheusReport {
         identity + [("scenario", result.scenario), ("op", result.operation)]
     }
 
-    private static func throughput(_ report: RunReport, _ identity: Labels, _ text: inout MetricText) {
+    private static func throughput(_ report: RunReport, _ identity: Labels, _ text: inout PrometheusText) {
         guard !report.scenarios.isEmpty else { return }
         let rate = "loadgen_throughput_operations_per_second"
         text.family(rate, .gauge, "Operations completed inside the measured window, per second.")
@@ -73,7 +74,7 @@ public enum PrometheusReport {
         }
     }
 
-    private static func operations(_ report: RunReport, _ identity: Labels, _ text: inout MetricText) {
+    private static func operations(_ report: RunReport, _ identity: Labels, _ text: inout PrometheusText) {
         guard !report.scenarios.isEmpty else { return }
         let name = "loadgen_operations_total"
         text.family(name, .counter, "Operations by outcome.")
@@ -90,7 +91,7 @@ public enum PrometheusReport {
         }
     }
 
-    private static func latencies(_ report: RunReport, _ identity: Labels, _ text: inout MetricText) {
+    private static func latencies(_ report: RunReport, _ identity: Labels, _ text: inout PrometheusText) {
         let kinds: [(name: String, help: String, summary: (ScenarioResult) -> LatencySummary?)] = [
             ("response", "Response time from the intended start.", { $0.response }),
             ("service", "Service time from the send.", { $0.service }),
@@ -109,7 +110,7 @@ public enum PrometheusReport {
             text.family(quantiles, .summary, "Exact quantiles (HDR, 3 digits). " + kind.help)
             for row in rows {
                 for entry in row.latency.quantiles {
-                    let quantile = MetricText.number(entry.quantile)
+                    let quantile = PrometheusText.number(entry.quantile)
                     text.sample(quantiles, row.labels + [("quantile", quantile)], entry.seconds)
                 }
                 text.sample(quantiles + "_sum", row.labels, row.latency.sum)
@@ -120,18 +121,18 @@ public enum PrometheusReport {
 
     private static func histogram(
         _ name: String, _ labels: Labels, _ buckets: [LatencySummary.Bucket], _ count: UInt64, _ sum: Double,
-        _ text: inout MetricText
+        _ text: inout PrometheusText
     ) {
         for bucket in buckets {
             text.sample(
-                name + "_bucket", labels + [("le", MetricText.number(bucket.seconds))], Double(bucket.count))
+                name + "_bucket", labels + [("le", PrometheusText.number(bucket.seconds))], Double(bucket.count))
         }
         text.sample(name + "_bucket", labels + [("le", "+Inf")], Double(count))
         text.sample(name + "_sum", labels, sum)
         text.sample(name + "_count", labels, Double(count))
     }
 
-    private static func failover(_ result: FailoverResult, _ identity: Labels, _ text: inout MetricText) {
+    private static func failover(_ result: FailoverResult, _ identity: Labels, _ text: inout PrometheusText) {
         let labels = identity + [("fault", result.fault)]
         let measures: [(name: String, help: String, values: [Double])] = [
             ("gap", "Longest time without an acknowledged write around a fault.", result.trials.map(\.gapSeconds)),
@@ -159,7 +160,7 @@ public enum PrometheusReport {
         text.sample("loadgen_failover_gap_max_seconds", labels, result.gaps.maximum ?? 0)
     }
 
-    private static func verification(_ result: VerificationResult, _ identity: Labels, _ text: inout MetricText) {
+    private static func verification(_ result: VerificationResult, _ identity: Labels, _ text: inout PrometheusText) {
         let counters: [(name: String, help: String, keys: UInt64?, records: UInt64)] = [
             ("verified_writes", "Acknowledged writes read back.", result.keysChecked, result.recordsChecked),
             ("lost_writes", "Acknowledged writes that were not there.", result.keysLost, result.recordsLost),

@@ -11,6 +11,8 @@ protocol ClosedLoopWorkload: Sendable {
     var payloadBytes: Int { get }
     /// True when the workload can take no more unknown outcomes: the loop stops.
     var mustStop: Bool { get }
+    /// True when there is nothing left to begin; the loop ends before its window when all clients are done.
+    var isExhausted: Bool { get }
 
     /// Chooses the client's next operation.
     mutating func begin(_ client: Int)
@@ -110,6 +112,7 @@ struct ClosedLoop<Workload: ClosedLoopWorkload>: ~Copyable {
                 }
             }
             if now >= windowEnd, outstanding == 0 || now >= drainEnd { break }
+            if outstanding == 0, outcome.workload.isExhausted { break }
             let wake = resume(now)
             step(until: min(nextTick, wake))
         }
@@ -214,7 +217,7 @@ struct ClosedLoop<Workload: ClosedLoopWorkload>: ~Copyable {
         let client = plan.clients.lowerBound + slot
         clients[slot].resumeAt = 0
         if clients[slot].begun == 0 {
-            guard now < windowEnd else { return }
+            guard now < windowEnd, !outcome.workload.isExhausted else { return }
             outcome.workload.begin(client)
             clients[slot].begun = MonotonicClock.now()
             outstanding += 1

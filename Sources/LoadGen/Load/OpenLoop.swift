@@ -8,7 +8,7 @@ import Synchronization
 struct OpenLoopPlan: Sendable {
     var endpoints: [SocketAddress]
     /// One operation under way on each.
-    var connectionsPerEndpoint = 32
+    var connectionsPerEndpoint = OpenLoopPlan.connectionsPerEndpointDefault
     /// Uniform spacing.
     var writesPerSecond: Double
     var giveUpSeconds = 10.0
@@ -16,6 +16,8 @@ struct OpenLoopPlan: Sendable {
     var attemptSeconds = 2.0
     /// Keys that may be used, one for each write.
     var keys: Range<UInt32>
+
+    static let connectionsPerEndpointDefault = 32
 }
 
 /// An acknowledged write: when it was due and when its answer came, in nanoseconds of MonotonicClock.
