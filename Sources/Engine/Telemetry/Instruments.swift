@@ -1,5 +1,5 @@
-// What measures: a counter, a gauge and a histogram, each a handful of atomics that any thread may touch without a lock.
-// They are made once, by a registry, and kept; nothing is looked up by name on a hot path.
+// What measures: a counter, a gauge and a histogram, each a handful of atomics that any thread may touch without a
+// lock. They are made once, by a registry, and kept; nothing is looked up by name on a hot path.
 import Synchronization
 
 /// A number that only grows.

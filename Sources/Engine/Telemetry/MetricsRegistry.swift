@@ -1,5 +1,6 @@
-// Every metric of a process, in the order in which it was registered, and their exposition. Registering twice under one name
-// and one set of labels gives the same instrument; under one name but another kind it is a programmer's error.
+// Every metric of a process, in the order in which it was registered, and their exposition. Registering twice under
+// one name and one set of labels gives the same instrument; under one name but another kind it is a programmer's
+// error.
 import Synchronization
 
 /// The process's metrics. Thread-safe.

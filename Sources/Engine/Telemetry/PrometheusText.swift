@@ -1,5 +1,5 @@
-// The one writer of the Prometheus text format 0.0.4: `/metrics`, LoadGen's result files and everything between. Families in
-// the order of the caller, HELP and TYPE once each, values escaped. It keeps no state between texts.
+// The one writer of the Prometheus text format 0.0.4: `/metrics`, LoadGen's result files and everything between.
+// Families in the order of the caller, HELP and TYPE once each, values escaped. It keeps no state between texts.
 
 /// Builds one exposition text.
 public struct PrometheusText: Sendable {
@@ -11,11 +11,16 @@ public struct PrometheusText: Sendable {
     public typealias Label = (name: String, value: String)
 
     public private(set) var text = ""
+    /// Families begun so far; a text has tens of them, so a list is enough.
+    private var families: [String] = []
 
     public init() {}
 
-    /// Begins a family; its samples must follow before the next one begins.
+    /// Begins a family; its samples must follow before the next one begins. HELP and TYPE are written the first time
+    /// only.
     public mutating func family(_ name: String, _ kind: Kind, _ help: String) {
+        if families.contains(name) { return }
+        families.append(name)
         text += "# HELP \(name) \(Self.escaped(help, quotes: false))\n# TYPE \(name) \(kind.rawValue)\n"
     }
 

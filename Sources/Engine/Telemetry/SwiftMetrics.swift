@@ -1,5 +1,5 @@
-// The registry as a backend of swift-metrics, so that the metrics of libraries (the HTTP server's) appear beside our own.
-// Names lose what Prometheus does not allow; counters get `_total`, timers `_seconds`.
+// The registry as a backend of swift-metrics, so that the metrics of libraries (the HTTP server's) appear beside our
+// own. Names lose what Prometheus does not allow; counters get `_total`, timers `_seconds`.
 public import CoreMetrics
 
 /// Hands swift-metrics' instruments out of a ``MetricsRegistry``. Bootstrap once, before any library makes a metric.
