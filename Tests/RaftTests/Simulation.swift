@@ -1,6 +1,6 @@
-// A small deterministic simulation of whole groups: one seed draws the cluster, the faults and every event. Messages are
-// delivered in any order, lost, doubled; disks finish late; nodes crash and lose what was not synced. `SimulationChecks`
-// holds the invariants that are tested after every event.
+// A small deterministic simulation of whole groups: one seed draws the cluster, the faults and every event. Messages
+// are delivered in any order, lost, doubled; disks finish late; nodes crash and lose what was not synced.
+// `SimulationChecks` holds the invariants that are tested after every event.
 
 @testable import Raft
 

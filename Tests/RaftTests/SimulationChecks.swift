@@ -1,6 +1,6 @@
-// The invariants of Raft as the simulation tests them after every event (paper figure 3 and research on what goes wrong):
-// election safety, log matching, leader completeness, immutable commits on a durable quorum, durable votes, reads that
-// are never stale. It keeps the history that no single node may forget.
+// The invariants of Raft as the simulation tests them after every event (paper figure 3 and research on what goes
+// wrong): election safety, log matching, leader completeness, immutable commits on a durable quorum, durable votes,
+// reads that are never stale. It keeps the history that no single node may forget.
 
 @testable import Raft
 

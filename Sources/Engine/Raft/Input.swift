@@ -10,7 +10,8 @@ public enum Input: Hashable, Sendable {
     case readIndex(context: UInt64)
     /// Everything up to `index`, whose entry had `term` when it was handed to storage, is durable. The term guards
     /// against an overwritten suffix (etcd-io/raft `rawnode.go`, the ABA comment). Of one storage round, report
-    /// ``hardStateDurable(_:)`` first: completions in the opposite order are safe but may be ignored after a truncation.
+    /// ``hardStateDurable(_:)`` first: completions in the opposite order are safe but may be ignored after a
+    /// truncation.
     case appendDurable(index: LogIndex, term: Term)
     /// The hard state handed to storage is durable.
     case hardStateDurable(HardState)
@@ -26,8 +27,8 @@ public enum Input: Hashable, Sendable {
     case transferLeadership(to: NodeID)
     /// A message to this peer was lost for sure.
     case unreachable(NodeID)
-    /// The transfer asked for by ``Ready/snapshotsNeeded`` is over: the peer installed the snapshot up to `index`, or it
-    /// failed (0). Must follow every request, however late, or the peer gets nothing more in this leadership.
+    /// The transfer asked for by ``Ready/snapshotsNeeded`` is over: the peer installed the snapshot up to `index`, or
+    /// it failed (0). Must follow every request, however late, or the peer gets nothing more in this leadership.
     case snapshotFinished(NodeID, index: LogIndex)
     /// The node's own disk is stuck: a leader gives up.
     case storageStalled
@@ -36,7 +37,8 @@ public enum Input: Hashable, Sendable {
 /// What the core may ask about entries up to its last index, except those still in the ``Ready`` of the call: the host
 /// indexes the headers of `ready.entries` in the turn in which it drains them. Must answer from memory, at once.
 public protocol LogReader {
-    /// Headers of entries `from...through`, contiguous from `from`, at least one and otherwise at most `maxBytes` in sum.
+    /// Headers of entries `from...through`, contiguous from `from`, at least one and otherwise at most `maxBytes` in
+    /// sum.
     func entries(from: LogIndex, through: LogIndex, maxBytes: Int) -> LogRead
 }
 

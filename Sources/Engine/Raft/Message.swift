@@ -12,8 +12,8 @@ public struct Message: Hashable, Sendable {
         case voteResponse = 4
         /// `index`, `logTerm`: the entry before `entries`; `commit`: the leader's commit index. `entries` may be empty.
         case append = 5
-        /// Accepted: `index` = last index now known to match and durable. Rejected: `index` = the `index` of the append,
-        /// `rejectHint` and `logTerm` = where the logs may agree (conflict hint by term).
+        /// Accepted: `index` = last index now known to match and durable. Rejected: `index` = the `index` of the
+        /// append, `rejectHint` and `logTerm` = where the logs may agree (conflict hint by term).
         case appendResponse = 6
         /// `commit` = min(match, commit) for this receiver; `context` = newest read request to confirm, 0 for none.
         case heartbeat = 7
@@ -22,8 +22,8 @@ public struct Message: Hashable, Sendable {
         /// Made by the leader's host with the core's term; `index`, `logTerm` = its last included entry. The receiving
         /// host passes it to its core once the whole snapshot is there.
         case snapshot = 9
-        /// Asks the receiver to campaign at once (leadership transfer, thesis §3.10), if its log ends at `index`, `logTerm`;
-        /// in any case when `index` is 0.
+        /// Asks the receiver to campaign at once (leadership transfer, thesis §3.10), if its log ends at `index`,
+        /// `logTerm`; in any case when `index` is 0.
         case timeoutNow = 10
         /// Follower to leader: please confirm a read; `context` names it at the follower.
         case readIndex = 11

@@ -146,8 +146,8 @@ struct Progress: Hashable, Sendable {
         Swift.min(commit, next - 1) > sentCommit
     }
 
-    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree. False when
-    /// the rejection is stale (etcd-io/raft `MaybeDecrTo`).
+    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree. False
+    /// when the rejection is stale (etcd-io/raft `MaybeDecrTo`).
     mutating func decrease(rejected: LogIndex, hint: LogIndex) -> Bool {
         switch state {
         case .snapshot:

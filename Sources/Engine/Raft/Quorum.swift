@@ -36,8 +36,8 @@ struct Majority: Hashable, Sendable {
         return false
     }
 
-    /// The largest value that a majority has reached. O(n²) for n voters, without allocating: n is at most 9 in practice
-    /// and a sorted cache went stale in other implementations (openraft #1802).
+    /// The largest value that a majority has reached. O(n²) for n voters, without allocating: n is at most 9 in
+    /// practice and a sorted cache went stale in other implementations (openraft #1802).
     func agreed(_ value: (NodeID) -> UInt64) -> UInt64 {
         var best: UInt64 = 0
         for candidate in voters {

@@ -36,8 +36,9 @@ extension RaftCore {
         return isActive == .won
     }
 
-    /// Draws a new timeout: the loss time while a leader is known or none was sought yet, else the shorter retry time. The
-    /// retry time doubles with each try, so that slow disks and links (votes slower than the retry) can't starve it.
+    /// Draws a new timeout: the loss time while a leader is known or none was sought yet, else the shorter retry time.
+    /// The retry time doubles with each try, so that slow disks and links (votes slower than the retry) can't starve
+    /// it.
     mutating func resetElectionTimer() {
         electionElapsed = 0
         let loss = settings.lossTicks..<settings.lossTicks * 2
@@ -89,8 +90,9 @@ extension RaftCore {
         term += 1
         vote = id
         emitHardState(&ready)
-        // The requests wait for the disk: they promise a log and a vote. An answer that outlives a crash must never elect
-        // a restarted node whose log is shorter than the one it asked with. Its own vote counts at `hardStateDurable`.
+        // The requests wait for the disk: they promise a log and a vote. An answer that outlives a crash must never
+        // elect a restarted node whose log is shorter than the one it asked with. Its own vote counts at
+        // `hardStateDurable`.
         requestVotes(.vote, term: term, force: force, into: &ready.afterDurable)
     }
 
@@ -114,8 +116,8 @@ extension RaftCore {
         }
     }
 
-    /// Votes for whoever asks first in a term and has a log at least as complete (paper §5.2, §5.4.1). A learner votes too:
-    /// it may have been promoted without knowing it yet (etcd #10998).
+    /// Votes for whoever asks first in a term and has a log at least as complete (paper §5.2, §5.4.1). A learner votes
+    /// too: it may have been promoted without knowing it yet (etcd #10998).
     mutating func answerVote(_ request: Message, _ ready: inout Ready) {
         let isPre = request.kind == .preVote
         let isFree = vote == request.from || (vote == nil && leader == nil) || (isPre && request.term > term)
@@ -203,8 +205,8 @@ extension RaftCore {
         electionTimeout = 1 + random.next(in: settings.forgetTicks)
     }
 
-    /// A leader whose disk is stuck must go (hashicorp/raft #666, etcd #13527), and helps its best follower to take over.
-    /// A sole voter stays: nobody else could lead.
+    /// A leader whose disk is stuck must go (hashicorp/raft #666, etcd #13527), and helps its best follower to take
+    /// over. A sole voter stays: nobody else could lead.
     mutating func storageStalled(_ ready: inout Ready) {
         if majority.isSole(id) { return }
         stallTicksLeft = settings.stallTicks
@@ -248,8 +250,8 @@ extension RaftCore {
         ready.messages.append(order)
     }
 
-    /// Campaigns at once, without PreVote. An order that names another log end is from a transfer that was given up since
-    /// (raft-rs #234): while a transfer runs, nothing is appended.
+    /// Campaigns at once, without PreVote. An order that names another log end is from a transfer that was given up
+    /// since (raft-rs #234): while a transfer runs, nothing is appended.
     mutating func receiveTimeoutNow<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {

@@ -99,7 +99,8 @@ extension RaftCore {
         ready.commit = index
     }
 
-    /// The leader sends min(match, commit), so the entry is here unless this node's disk was swapped for an emptier one.
+    /// The leader sends min(match, commit), so the entry is here unless this node's disk was swapped for an emptier
+    /// one.
     mutating func receiveHeartbeat(_ message: Message, _ ready: inout Ready) {
         if message.commit <= lastIndex { advanceCommit(to: message.commit, &ready) }
         var answer = self.message(.heartbeatResponse, to: message.from)

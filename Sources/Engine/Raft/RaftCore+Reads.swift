@@ -1,7 +1,8 @@
 // Linearizable reads by ReadIndex (thesis §6.4): note the commit index, prove by a round of heartbeats that nobody else
 // led meanwhile, answer. Requests are numbered within a leadership; a heartbeat carries the newest number and an echo
-// confirms all up to it, so one round serves every read that came before it. A confirmation must never serve a read that
-// arrived after the round left (etcd #20418), and nothing is served before an entry of the own term is committed (#7331).
+// confirms all up to it, so one round serves every read that came before it. A confirmation must never serve a read
+// that arrived after the round left (etcd #20418), and nothing is served before an entry of the own term is committed
+// (#7331).
 
 /// Reads that wait, at the leader for confirmation and at a follower for the leader's answer.
 struct PendingReads: Hashable, Sendable {

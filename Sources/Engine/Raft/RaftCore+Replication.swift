@@ -125,8 +125,8 @@ extension RaftCore {
         if transferTarget == message.from && progress[slot].match == lastIndex { sendTimeoutNow(to: slot, &ready) }
     }
 
-    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again. With a full window the
-    /// append is empty and its rejection shows what was lost.
+    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again. With a full window
+    /// the append is empty and its rejection shows what was lost.
     mutating func receiveHeartbeatResponse<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
@@ -174,10 +174,11 @@ extension RaftCore {
         return true
     }
 
-    /// Everything up to `index`, whose entry had `term` when it was handed over, is durable. Two guards against counting
-    /// a write that was overwritten meanwhile (etcd-io/raft `rawnode.go`, ABA): the entry must still have that term, and
-    /// after a cut in term T only completions that follow the durability of a hard state of term T or newer count. A log
-    /// is cut at most once per term, so storage being FIFO, everything handed over before the cut was reported before it.
+    /// Everything up to `index`, whose entry had `term` when it was handed over, is durable. Two guards against
+    /// counting a write that was overwritten meanwhile (etcd-io/raft `rawnode.go`, ABA): the entry must still have that
+    /// term, and after a cut in term T only completions that follow the durability of a hard state of term T or newer
+    /// count. A log is cut at most once per term, so storage being FIFO, everything handed over before the cut was
+    /// reported before it.
     mutating func appendDurable<Log: LogReader>(
         _ index: LogIndex, _ entryTerm: Term, _ reader: borrowing Log, _ ready: inout Ready
     ) {

@@ -1,26 +1,30 @@
 // The Raft core: one member of one group as a value. It turns inputs (ticks, messages, storage completions, proposals)
-// into outputs (`Ready`) with the semantics of etcd-io/raft 3.x: PreVote, CheckQuorum, pipelined replication, ReadIndex,
-// leadership transfer and asynchronous storage writes. It must never read a clock, do I/O, draw system randomness,
-// iterate a hashed collection or hold an entry's bytes; the same value run in the simulator is the one that ships.
+// into outputs (`Ready`) with the semantics of etcd-io/raft 3.x: PreVote, CheckQuorum, pipelined replication,
+// ReadIndex, leadership transfer and asynchronous storage writes. It must never read a clock, do I/O, draw system
+// randomness, iterate a hashed collection or hold an entry's bytes; the same value run in the simulator is the one that
+// ships.
 //
 // What the host has to keep:
 // 1. One `Ready` per group travels through every call and collects work until the host drains it (`removeAll`).
-//    Entries still in `ready.entries` are read from there. Everything else, up to `lastIndex`, must be answerable by the
-//    `LogReader` at the next call: the host indexes the headers of `ready.entries` in the same turn in which it drains.
+//    Entries still in `ready.entries` are read from there. Everything else, up to `lastIndex`, must be answerable by
+//    the `LogReader` at the next call: the host indexes the headers of `ready.entries` in the same turn in which it
+//    drains.
 // 2. Storage is FIFO. Snapshot, truncation, entries and hard state are made durable in drain order; the `afterDurable`
-//    messages of a drain leave, in order, only when all storage work of that drain *and of every earlier one* is durable,
-//    even if that drain itself had none.
-// 3. A finished round of storage is reported as `hardStateDurable` (newest), then `appendDurable` (newest position handed
-//    over, the snapshot's if no entry followed it). Rounds may be merged, never reported out of order.
+//    messages of a drain leave, in order, only when all storage work of that drain *and of every earlier one* is
+//    durable, even if that drain itself had none.
+// 3. A finished round of storage is reported as `hardStateDurable` (newest), then `appendDurable` (newest position
+//    handed over, the snapshot's if no entry followed it). Rounds may be merged, never reported out of order.
 
 /// One member of one Raft group.
 public struct RaftCore: Hashable, Sendable {
     /// Tuning; ticks are 10 ms by convention.
     public struct Settings: Hashable, Sendable {
-        /// A follower that hears no leader for a time drawn from `[lossTicks, 2 * lossTicks)` starts an election; a leader
-        /// that hears no quorum for this long steps down; votes are refused for this long after hearing a leader.
+        /// A follower that hears no leader for a time drawn from `[lossTicks, 2 * lossTicks)` starts an election; a
+        /// leader that hears no quorum for this long steps down; votes are refused for this long after hearing a
+        /// leader.
         public var lossTicks = 15
-        /// Delay before the next try after a lost or split election; doubles with each further try, up to the loss time.
+        /// Delay before the next try after a lost or split election; doubles with each further try, up to the loss
+        /// time.
         public var retryTicks = 3..<8
         /// Delay before the election that ``Input/forgetLeader`` starts, in addition to the next tick.
         public var forgetTicks = 0..<4

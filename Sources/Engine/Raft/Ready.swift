@@ -1,7 +1,7 @@
 // What the core asks of its host, collected over one or more steps and drained by the host. The order contract: the
-// snapshot is installed, the log cut, entries and hard state are made durable, then `afterDurable` may leave; everything in
-// `messages` may leave at once. Storage work must be carried out in the order in which it was drained, and `afterDurable`
-// waits for all work drained before it too, even when its own drain had none.
+// snapshot is installed, the log cut, entries and hard state are made durable, then `afterDurable` may leave;
+// everything in `messages` may leave at once. Storage work must be carried out in the order in which it was drained,
+// and `afterDurable` waits for all work drained before it too, even when its own drain had none.
 
 /// Work that the host has to do for one group. Reused between turns: `removeAll` keeps the capacity.
 public struct Ready: Sendable {
@@ -16,8 +16,8 @@ public struct Ready: Sendable {
     public var truncateFrom: LogIndex?
     /// New term or vote to persist, nil when unchanged.
     public var hardState: HardState?
-    /// Leave only after everything above, and all storage work drained earlier, is durable: requests for votes and answers
-    /// to them, answers to appends.
+    /// Leave only after everything above, and all storage work drained earlier, is durable: requests for votes and
+    /// answers to them, answers to appends.
     public var afterDurable: [Message] = []
 
     /// The commit index, when it moved.
@@ -28,8 +28,8 @@ public struct Ready: Sendable {
     public var droppedReads: [UInt64] = []
     /// Role or leader, when either changed.
     public var softState: SoftState?
-    /// Peers that need entries which the log no longer has: send each a `snapshot` message with the newest snapshot, and
-    /// say ``Input/snapshotFinished(_:index:)`` when that is over.
+    /// Peers that need entries which the log no longer has: send each a `snapshot` message with the newest snapshot,
+    /// and say ``Input/snapshotFinished(_:index:)`` when that is over.
     public var snapshotsNeeded: [NodeID] = []
 
     public init() {}

@@ -1,6 +1,6 @@
 // The shape of the log: which term each index has, as runs of equal terms, and where the log begins and ends. This is
-// all that the core remembers of entries; a log of a billion entries and three elections takes three runs. It must never
-// hold two runs of the same term or a falling term (log matching, paper §5.3).
+// all that the core remembers of entries; a log of a billion entries and three elections takes three runs. It must
+// never hold two runs of the same term or a falling term (log matching, paper §5.3).
 
 /// The first index of a run of entries with the same term.
 public struct TermStart: Hashable, Sendable {

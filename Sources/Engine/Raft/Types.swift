@@ -1,5 +1,5 @@
-// The vocabulary of the Raft core: the names of the Raft paper and of etcd-io/raft. Plain values only. Entries are known
-// to the core by index, term, kind and size; their bytes never enter it, the host attaches them.
+// The vocabulary of the Raft core: the names of the Raft paper and of etcd-io/raft. Plain values only. Entries are
+// known to the core by index, term, kind and size; their bytes never enter it, the host attaches them.
 
 /// A term of office; at most one leader per term (Raft paper §5.1).
 public typealias Term = UInt64
