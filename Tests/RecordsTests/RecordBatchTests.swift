@@ -27,6 +27,12 @@ import Testing
 
     @Test func theBytesAreKafkas() {
         #expect(Self.sample().encoded() == Self.bytes(hex: Self.golden))
+        // The example of Docs/Formats/record-batch.md.
+        var batch = RecordBatch()
+        batch.append(key: nil, value: Array("Hi".utf8), timestamp: 0)
+        let bytes = batch.encoded()
+        #expect(bytes.count == 70 && Array(bytes[17..<21]) == [0x4D, 0x82, 0x4B, 0x72])
+        #expect(Array(bytes[61...]) == [0x10, 0, 0, 0, 1, 4, 0x48, 0x69, 0])
     }
 
     @Test func recordsComeBack() throws {

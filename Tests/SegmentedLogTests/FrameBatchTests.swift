@@ -26,6 +26,10 @@ import Testing
         #expect(Array(bytes[8..<16]) == [3, 0, 0, 0, 2, 0, 0, 0])
         #expect(Array(bytes[16..<40]) == [2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 5, 4, 0, 0, 0, 0, 0, 0])
         #expect(Array(bytes[48...]) == [0xAA, 0xBB, 0xCC])
+        // The example of Docs/Formats/segmented-log.md.
+        var noop = FrameBatch()
+        noop.append(kind: .noop, index: 1, term: 1, baseOffset: 0, recordCount: 0, payload: [])
+        #expect(Array(noop.bytes[40...]) == [0, 0, 0, 0, 0x7D, 0x9E, 0x5B, 0x97])
     }
 
     @Test func everyFlippedByteIsRefused() throws {

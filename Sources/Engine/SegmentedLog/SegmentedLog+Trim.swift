@@ -20,18 +20,19 @@ extension SegmentedLog {
             let target = state.withLock { $0.segmentPosition(index: index) }
             let cut = try findCut(segment: target, index: index)
             try dropSegments(after: target)
-            let (stem, file) = state.withLock { ($0.active.stem, $0.activeFile) }
+            // Before the file changes, so that a reader who trips over the cut knows why.
+            let (stem, file) = state.withLock {
+                $0.cutActive(to: cut.position, end: cut.end)
+                // A mark behind the cut is gone; one more mark than needed does no harm.
+                writer = WriterState(allocatedEnd: cut.position, markedIndex: $0.active.head.lastIndex)
+                return ($0.active.stem, $0.activeFile)
+            }
             try onDisk { () throws(FileIOError) in
                 if try fileSystem.exists(stem + ".index") { try fileSystem.remove(stem + ".index") }
                 try file.truncate(to: cut.position)
                 try file.sync()
             }
-            state.withLock {
-                $0.cutActive(to: cut.position, end: cut.end)
-                $0.durableIndex = cut.end.lastIndex
-                // A mark behind the cut is gone; one more mark than needed does no harm.
-                writer = WriterState(allocatedEnd: cut.position, markedIndex: $0.active.head.lastIndex)
-            }
+            state.withLock { $0.durableIndex = cut.end.lastIndex }
         }
     }
 
@@ -129,6 +130,7 @@ extension SegmentedLog.State {
         segments[last].byteCount = position
         segments[last].end = end
         segments[last].index.cut(at: position)
+        durableIndex = min(durableIndex, end.lastIndex)
         forgetTerms(above: end.lastIndex)
         truncations += 1
     }
