@@ -2,6 +2,7 @@
 // that was refused as "not applied" must not be, and all replicas must hold the same.
 import Cluster
 import KeyValue
+import Storage
 import StrataNode
 import Synchronization
 import Testing

@@ -27,6 +27,13 @@ final class SimulatedExecutor: BlockingExecutor {
     }
 }
 
+/// Set by whoever posts to a sleeping host.
+final class WakeFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    func set() { flag.store(true, ordering: .relaxed) }
+    func take() -> Bool { flag.exchange(false, ordering: .relaxed) }
+}
+
 final class SimulatedNode: HostEnvironment {
     let member: Member
     let fileSystem: SimulatedFileSystem
@@ -38,6 +45,9 @@ final class SimulatedNode: HostEnvironment {
     private(set) var epoch = 0
     private var storageQueue: [StorageWork] = []
     private var storageBusy = false
+    private var wakeFlag = WakeFlag()
+    /// Counts scheduled turns; only the newest one is run.
+    private var schedule = 0
 
     init(member: Member, fileSystem: SimulatedFileSystem, cluster: SimulatedCluster) {
         self.member = member
@@ -49,7 +59,9 @@ final class SimulatedNode: HostEnvironment {
 
     func start() throws {
         epoch += 1
-        let inbox = HostInbox {}
+        let flag = WakeFlag()
+        wakeFlag = flag
+        let inbox = HostInbox { flag.set() }
         self.inbox = inbox
         executor = SimulatedExecutor()
         storageQueue = []
@@ -60,7 +72,7 @@ final class SimulatedNode: HostEnvironment {
         node = try Node(
             cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
-        turn(epoch)
+        scheduleTurn(after: 0)
     }
 
     /// Power is gone: memory and unsynced sectors with it.
@@ -78,16 +90,28 @@ final class SimulatedNode: HostEnvironment {
         inbox?.post(event, lane: lane)
     }
 
-    /// One turn of the host, and the next one scheduled.
-    private func turn(_ epoch: Int) {
-        guard epoch == self.epoch, let node else { return }
+    /// Called after every event of the world: a woken host gets its turn a little later.
+    func turnIfWoken() {
+        guard isUp, wakeFlag.take() else { return }
+        scheduleTurn(after: UInt64.random(in: 10_000...200_000, using: &cluster.world.random))
+    }
+
+    private func scheduleTurn(after delay: UInt64) {
+        schedule += 1
+        let (number, epoch) = (schedule, epoch)
+        cluster.world.after(delay) { [weak self] in
+            guard let self, number == schedule, epoch == self.epoch else { return }
+            turn()
+        }
+    }
+
+    private func turn() {
+        guard let node, let inbox else { return }
         let due = node.host.poll(now: cluster.world.now)
         for work in executor.takeAll() { work() }
-        if cluster.world.random.chance(0.05) { _ = try? node.store.performMaintenance() }
-        let delay = UInt64.random(in: 50_000...500_000, using: &cluster.world.random)
-        cluster.world.after(min(delay, max(due, cluster.world.now + 1) - cluster.world.now)) { [weak self] in
-            self?.turn(epoch)
-        }
+        if cluster.world.random.chance(0.02) { _ = try? node.store.performMaintenance() }
+        let isIdle = due > cluster.world.now && inbox.prepareToSleep()
+        scheduleTurn(after: isIdle ? due - cluster.world.now : 10_000)
     }
 
     func submit(_ work: StorageWork) {
@@ -143,6 +167,9 @@ final class SimulatedCluster {
             nodes.append(
                 SimulatedNode(
                     member: member, fileSystem: SimulatedFileSystem(seed: world.random.next()), cluster: self))
+        }
+        world.afterEvent = { [unowned self] in
+            for node in nodes { node.turnIfWoken() }
         }
         for node in nodes { try node.start() }
     }

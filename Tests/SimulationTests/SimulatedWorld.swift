@@ -26,6 +26,8 @@ final class SimulatedWorld {
     var random: SimulatedRandom
     /// Hash over what happened, to compare two runs of one seed.
     private(set) var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    /// Runs after every event: whoever was woken by it gets scheduled here.
+    var afterEvent: () -> Void = {}
     private var heap: [Event] = []
     private var order: UInt64 = 0
 
@@ -57,6 +59,7 @@ final class SimulatedWorld {
             removeFirst()
             now = next.time
             next.body()
+            afterEvent()
             if done() { return true }
         }
         now = end

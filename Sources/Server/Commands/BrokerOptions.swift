@@ -10,6 +10,10 @@ struct BrokerOptions: ParsableArguments {
     @Option(help: "gRPC address of any member: host:port, or :port for loopback.")
     var endpoint = "127.0.0.1:9092"
 
+    /// How long the client's orderly end is waited for; the command is over anyway, and looking up a host name that
+    /// nobody knows can take the system's resolver much longer.
+    static let closing = Duration.seconds(1)
+
     /// Runs `body` with a client, and closes the client whatever happens.
     /// - Throws: `CommandError`, one sentence that names the endpoint where that is what is wrong.
     func withClient<Value: Sendable>(_ body: @Sendable (StrataClient) async throws -> Value) async throws -> Value {
@@ -27,11 +31,25 @@ struct BrokerOptions: ParsableArguments {
             } catch {
                 result = .failure(error)
             }
-            await client.close()
+            await Self.close(client)
             return try result.get()
         } catch let error as ClientError {
             throw CommandError(error, endpoint: address)
         }
+    }
+
+    private static func close(_ client: StrataClient) async {
+        let (ends, end) = AsyncStream<Void>.makeStream()
+        // Neither task is waited for, only the first end: a task that hangs in the resolver can't be cancelled.
+        Task.detached {
+            await client.close()
+            end.finish()
+        }
+        Task.detached {
+            try? await Task.sleep(for: closing)
+            end.finish()
+        }
+        for await _ in ends {}
     }
 }
 

@@ -208,7 +208,9 @@ extension HTTPRoutes {
     /// Reads a JSON body; the sentence of a failure names the field that is wrong.
     private func json<Value: Decodable>(_ request: Request, example: String) async throws -> Value {
         let tooLong = HTTPProblem(
-            status: .contentTooLarge, sentence: "the body is too long: a value has at most \(Self.bodyBytesMax) bytes")
+            status: .contentTooLarge,
+            sentence: "the body is longer than \(Self.bodyBytesMax) bytes; a value has at most "
+                + "\(KeyValueLimits.valueBytesMax)")
         if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > Self.bodyBytesMax {
             throw tooLong
         }

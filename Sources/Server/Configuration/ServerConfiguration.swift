@@ -1,0 +1,80 @@
+// What a node is started with, after the command line, the environment and the configuration file were put on top of each
+// other, in that order of precedence.
+import Configuration
+import Foundation
+import Logging
+
+/// Settings of one node.
+///
+/// | key (file, dots nest) | environment | flag | default |
+/// |---|---|---|---|
+/// | `strata.id` | `STRATA_ID` | `--id` | stored, or made up |
+/// | `strata.address` | `STRATA_ADDRESS` | `--address`, `--port` | `127.0.0.1:9092` |
+/// | `strata.http` | `STRATA_HTTP` | `--http` | `127.0.0.1:8080`; off with peers |
+/// | `strata.resp` | `STRATA_RESP` | `--resp` | `127.0.0.1:6379`; off with peers |
+/// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
+/// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
+/// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
+struct ServerConfiguration: Sendable {
+    var id: String?
+    /// gRPC, for clients and for peers.
+    var address: ListenAddress
+    var http: ListenAddress?
+    var resp: ListenAddress?
+    var peers: [ListenAddress]
+    var data: String
+    var logLevel: Logger.Level
+
+    init(config: ConfigReader) throws {
+        let config = config.scoped(to: "strata")
+        let id = config.string(forKey: "id")
+        if let id { try Self.check(id: id) }
+        self.id = id
+        let address = try config.string(forKey: "address").map { try ListenAddress(parsing: $0) }
+        let peers = try (config.string(forKey: "peers") ?? "")
+            .split(separator: ",").map { entry in
+                // `id=host:port` is accepted; ids are learned in the handshake anyway.
+                let text = entry.split(separator: "=", maxSplits: 1).last.map(String.init) ?? String(entry)
+                return try ListenAddress(parsing: text.trimmingCharacters(in: .whitespaces))
+            }
+        if !peers.isEmpty, address == nil {
+            throw ServerError.configuration("--peers needs --address: the address at which the others reach this node")
+        }
+        self.address = address ?? ListenAddress(host: ListenAddress.loopback, port: 9092)
+        if peers.contains(self.address) {
+            throw ServerError.configuration(
+                "--peers names \(self.address), which is this node's own address; name only the others")
+        }
+        if Set(peers).count != peers.count {
+            throw ServerError.configuration("--peers names an address twice; name each of the others once")
+        }
+        self.peers = peers
+        // A member of a cluster opens only the listeners that it was given, so that three fit on one host.
+        let alone = peers.isEmpty
+        http = try config.string(forKey: "http").map { try ListenAddress(parsing: $0) }
+            ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 8080) : nil)
+        resp = try config.string(forKey: "resp").map { try ListenAddress(parsing: $0) }
+            ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 6379) : nil)
+        data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
+        let level = config.string(forKey: "log.level") ?? "info"
+        guard let logLevel = Logger.Level(rawValue: level) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ServerError.configuration("'\(level)' is not a log level; take one of \(levels)")
+        }
+        self.logLevel = logLevel
+    }
+
+    private static func check(id: String) throws {
+        let allowed = id.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        guard allowed, !id.isEmpty, id.utf8.count <= 64 else {
+            throw ServerError.configuration("'\(id)' is not usable as --id; take 1 to 64 letters, digits, '.', '_' or '-'")
+        }
+    }
+}

@@ -1,0 +1,50 @@
+// Puts the parts of one node together: what is built from what, and in which order things start and stop. Later services may
+// use earlier ones; they stop in reverse, so clients are let go before the node.
+import Cluster
+import FileIO
+import Logging
+import NIOPosix
+import ServiceLifecycle
+
+struct NodeStack {
+    let services: [any Service]
+
+    init(
+        configuration: ServerConfiguration, folder: DataFolder, member: Member, fileSystem: any FileSystem,
+        logger: Logger
+    ) {
+        let metrics = NodeMetrics()
+        let directory = PeerDirectory(
+            member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
+        let runtime = NodeRuntime(logger: logger, metrics: metrics)
+        let gate = ServiceGate(directory: directory)
+        let fatal = FatalSignal()
+        let transport = GRPCPeerTransport(directory: directory, inbox: runtime.inbox, logger: logger) { reason in
+            fatal.fail(.refused(reason))
+        }
+        var services: [any Service] = [
+            NodeService(
+                configuration: configuration, folder: folder, directory: directory, runtime: runtime,
+                transport: transport, gate: gate, fileSystem: fileSystem, fatal: fatal, logger: logger),
+            GRPCListener(
+                address: configuration.address,
+                services: [
+                    PeerService(directory: directory, inbox: runtime.inbox, logger: logger),
+                    BrokerGRPCService(broker: gate), KeyValueGRPCService(keyValue: gate),
+                ],
+                logger: logger),
+        ]
+        let group = MultiThreadedEventLoopGroup.singleton
+        if let http = configuration.http {
+            services.append(
+                HTTPServer(
+                    address: http, store: gate, node: gate, pending: .shared, group: group, logger: logger,
+                    metrics: { metrics.exposition(gate: gate) },
+                    onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
+        }
+        if let resp = configuration.resp {
+            services.append(RESPListener(address: resp, store: gate, status: gate, group: group, logger: logger))
+        }
+        self.services = services
+    }
+}

@@ -1,0 +1,61 @@
+// A few threads for work that waits on the disk: reads of the store, of old log entries, opening of partitions.
+import Cluster
+import Foundation
+import Synchronization
+
+/// Runs closures in the order they come, on a fixed number of threads. The queue is bounded by those who fill it: every
+/// closure belongs to a client's request or to a group, both of which are bounded.
+final class BlockingPool: BlockingExecutor, @unchecked Sendable {
+    // Unchecked: `queue`, `head` and `stopped` are touched only while `condition` is locked.
+    private let condition = NSCondition()
+    private var queue: [@Sendable () -> Void] = []
+    private var head = 0
+    private var stopped = false
+    private let threads: Mutex<[WorkerThread]> = Mutex([])
+
+    init(name: String, threads count: Int) {
+        let workers = (0..<count).map { number in
+            WorkerThread(name: "\(name)-\(number)") { [self] in loop() }
+        }
+        threads.withLock { $0 = workers }
+    }
+
+    func run(_ work: @escaping @Sendable () -> Void) {
+        condition.lock()
+        queue.append(work)
+        condition.signal()
+        condition.unlock()
+    }
+
+    /// Finishes what is queued, then ends the threads.
+    func stop() {
+        condition.lock()
+        stopped = true
+        condition.broadcast()
+        condition.unlock()
+        for thread in threads.withLock({ $0 }) { _ = thread.join(seconds: 5) }
+    }
+
+    private func loop() {
+        while let work = next() { work() }
+    }
+
+    private func next() -> (@Sendable () -> Void)? {
+        condition.lock()
+        defer { condition.unlock() }
+        while head == queue.count {
+            if stopped { return nil }
+            condition.wait()
+        }
+        let work = queue[head]
+        head += 1
+        if head == queue.count {
+            queue.removeAll(keepingCapacity: true)
+            head = 0
+        } else if head >= 1024 {
+            queue.removeFirst(head)
+            head = 0
+        }
+        return work
+    }
+}

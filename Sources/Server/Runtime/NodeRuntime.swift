@@ -1,0 +1,156 @@
+// The threads of a running node: one that runs the host, log writers, a pool for reads, and one for the store's background
+// work. It joins the engine, which never waits, to the disk, the clock and the peers, which do.
+import Broker
+import Cluster
+import Dispatch
+import FileIO
+import KeyValue
+import Logging
+import Raft
+import Storage
+import StrataNode
+import Synchronization
+
+/// Carries messages to other nodes; the two peer transports are its implementations.
+protocol PeerTransport: AnyObject, Sendable {
+    /// Must not block; may drop.
+    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
+}
+
+final class NodeRuntime: Sendable {
+    /// Log writers; groups are spread over them.
+    static let storageThreads = 2
+    static let readThreads = 2
+    /// How often the store's background work and waiting consumers are looked after, in nanoseconds.
+    static let maintenanceInterval: UInt64 = 10_000_000
+
+    let inbox: HostInbox
+    let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
+    private let wakeup: Wakeup
+    private let storage: [StorageThread]
+    private let stopping = Atomic<Bool>(false)
+    private let threads = Mutex<[WorkerThread]>([])
+    private let logger: Logger
+
+    init(logger: Logger, metrics: NodeMetrics) {
+        let wakeup = Wakeup()
+        let inbox = HostInbox { wakeup.wake() }
+        self.wakeup = wakeup
+        self.inbox = inbox
+        self.logger = logger
+        storage = (0..<Self.storageThreads).map { number in
+            StorageThread(name: "strata-log-\(number)", inbox: inbox) { metrics.logWrite(nanoseconds: $0) }
+        }
+    }
+
+    /// What other threads may use of a node that is running.
+    struct Services: Sendable {
+        var keyValue: any KeyValueService
+        var broker: any BrokerService
+        var status: NodeStatusReader
+        var statuses: StatusTable
+    }
+
+    /// Opens a node on its own thread and runs it there until ``stop()``.
+    /// - Parameter failed: called once, from the host's thread, when the node's storage has failed.
+    func start(
+        cluster: FormedCluster, member: Member, options: Node.Options, transport: any PeerTransport,
+        fileSystem: any FileSystem, failed: @escaping @Sendable (String) -> Void
+    ) async throws -> Services {
+        try await withCheckedThrowingContinuation { continuation in
+            let host = WorkerThread(name: "strata-host") { [self] in
+                let environment = RuntimeEnvironment(storage: storage, blocking: blocking, inbox: inbox, transport: transport)
+                do throws(NodeError) {
+                    let node = try Node(
+                        cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
+                        environment: environment, blocking: blocking, clock: monotonicNanoseconds)
+                    let status = NodeStatusReader(node: node, cluster: cluster, member: member)
+                    startMaintenance(of: node)
+                    continuation.resume(
+                        returning: Services(
+                            keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses))
+                    run(node, status: status, failed: failed)
+                } catch {
+                    continuation.resume(throwing: error)
+                }
+            }
+            threads.withLock { $0.append(host) }
+        }
+    }
+
+    /// Ends every thread. What was acknowledged is on disk already.
+    func stop() {
+        stopping.store(true, ordering: .sequentiallyConsistent)
+        wakeup.wake()
+        for thread in threads.withLock({ $0 }) where !thread.join(seconds: 5) {
+            logger.warning("a thread of the node did not end in time")
+        }
+        for thread in storage { thread.stop() }
+        blocking.stop()
+    }
+
+    private func run(_ node: Node, status: NodeStatusReader, failed: @Sendable (String) -> Void) {
+        var reported = false
+        while !stopping.load(ordering: .relaxed) {
+            let due = node.host.poll(now: monotonicNanoseconds())
+            if let failure = node.host.failure, !reported {
+                reported = true
+                status.fail(failure)
+                failed(failure)
+            }
+            let now = monotonicNanoseconds()
+            if due > now, inbox.prepareToSleep() { wakeup.sleep(nanoseconds: due - now) }
+        }
+        node.host.close()
+    }
+
+    private func startMaintenance(of node: Node) {
+        let store = node.store
+        let topics = node.topics
+        let inbox = inbox
+        let thread = WorkerThread(name: "strata-background") { [self] in
+            let pause = Wakeup()
+            while !stopping.load(ordering: .relaxed) {
+                do throws(StorageError) {
+                    while try store.performMaintenance(), !stopping.load(ordering: .relaxed) {}
+                } catch {
+                    let reason = "the store's background work failed: \(error)"
+                    inbox.post(.run { $0.stop(because: reason) }, lane: .control)
+                    return
+                }
+                let now = monotonicNanoseconds()
+                for partition in topics.partitions { partition.expire(now: now) }
+                pause.sleep(nanoseconds: Self.maintenanceInterval)
+            }
+        }
+        threads.withLock { $0.append(thread) }
+    }
+}
+
+/// The outside of the host: queues in front of threads and sockets.
+private final class RuntimeEnvironment: HostEnvironment {
+    private let storage: [StorageThread]
+    private let blocking: BlockingPool
+    private let inbox: HostInbox
+    private let transport: any PeerTransport
+
+    init(storage: [StorageThread], blocking: BlockingPool, inbox: HostInbox, transport: any PeerTransport) {
+        self.storage = storage
+        self.blocking = blocking
+        self.inbox = inbox
+        self.transport = transport
+    }
+
+    func submit(_ work: StorageWork) {
+        storage[Int(work.group.rawValue % UInt64(storage.count))].submit(work)
+    }
+
+    func fetch(_ fetch: LogFetch) {
+        let inbox = inbox
+        blocking.run { inbox.post(.fetched(fetch.perform())) }
+    }
+
+    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
+        transport.send(messages, lane: lane, to: peer)
+    }
+}

@@ -1,0 +1,91 @@
+// The node as a service: forms or joins its cluster, runs until it is told to stop or its storage fails, and ends in order.
+// Owns the data folder's lock for as long as anything may write there.
+import Cluster
+import FileIO
+import Logging
+import PosixIO
+import ServiceLifecycle
+import StrataNode
+
+struct NodeService: Service {
+    let configuration: ServerConfiguration
+    let folder: DataFolder
+    let directory: PeerDirectory
+    let runtime: NodeRuntime
+    let transport: GRPCPeerTransport
+    let gate: ServiceGate
+    let fileSystem: any FileSystem
+    let fatal: FatalSignal
+    let logger: Logger
+
+    func run() async throws {
+        let addresses = peerAddresses
+        let failure = await withTaskGroup(of: ServerError?.self) { group in
+            group.addTask {
+                await transport.run(addresses: addresses)
+                return nil
+            }
+            group.addTask { await runNode() }
+            group.addTask { await fatal.wait() }
+            group.addTask {
+                try? await gracefulShutdown()
+                return nil
+            }
+            // The first to end decides: a failure, or the wish to stop.
+            let first = await group.next() ?? nil
+            group.cancelAll()
+            return first
+        }
+        runtime.stop()
+        folder.release()
+        if let failure { throw failure }
+    }
+
+    private func runNode() async -> ServerError? {
+        if directory.cluster == nil, directory.expected > 1 {
+            logger.info("waiting for the other nodes", metadata: ["expected": "\(directory.expected)"])
+        }
+        guard let cluster = await directory.formed() else { return nil }
+        do {
+            if folder.identity.cluster != cluster { try folder.adopt(cluster) }
+            var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
+            guard let member = cluster.members.first(where: { $0.id == directory.member.id }) else {
+                return .refused("this node is not a member of the cluster that formed")
+            }
+            let fatal = fatal
+            let services = try await runtime.start(
+                cluster: cluster, member: member, options: options, transport: transport, fileSystem: fileSystem
+            ) { reason in
+                fatal.fail(.storageFailed(reason))
+            }
+            gate.open(services)
+            logger.info(
+                "node is running",
+                metadata: [
+                    "cluster": "\(cluster.id)", "members": "\(cluster.members.map(\.name).joined(separator: ","))",
+                ])
+        } catch {
+            return .dataFolder(folder.path, "\(error)")
+        }
+        await sleepUntilCancelled()
+        return nil
+    }
+
+    /// The addresses that were given, and those that the stored membership adds.
+    private var peerAddresses: [ListenAddress] {
+        var addresses = configuration.peers
+        for member in folder.identity.cluster?.members ?? [] where member.name != directory.member.name {
+            if let address = try? ListenAddress(parsing: member.address), !addresses.contains(address) {
+                addresses.append(address)
+            }
+        }
+        return addresses
+    }
+}
+
+/// Returns when the task is cancelled, and not before.
+func sleepUntilCancelled() async {
+    let (stream, continuation) = AsyncStream.makeStream(of: Never.self)
+    for await _ in stream {}
+    withExtendedLifetime(continuation) {}
+}

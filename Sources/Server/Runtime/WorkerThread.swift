@@ -1,0 +1,45 @@
+// Threads that may block: one class for the loops that a node runs beside the cooperative pool. A loop sleeps on a
+// semaphore until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
+import Dispatch
+import Foundation
+import Synchronization
+
+/// Wakes a sleeping loop. Signals do not pile up beyond what the loop's own bookkeeping allows.
+final class Wakeup: Sendable {
+    private let semaphore = DispatchSemaphore(value: 0)
+
+    func wake() {
+        semaphore.signal()
+    }
+
+    /// Sleeps until woken or until `nanoseconds` have passed.
+    func sleep(nanoseconds: UInt64) {
+        _ = semaphore.wait(timeout: .now() + .nanoseconds(Int(min(nanoseconds, 1_000_000_000))))
+    }
+}
+
+/// A thread with a name, and a way to wait for its end.
+final class WorkerThread: Sendable {
+    private let finished = DispatchSemaphore(value: 0)
+
+    init(name: String, _ body: @escaping @Sendable () -> Void) {
+        let finished = finished
+        let thread = Thread {
+            body()
+            finished.signal()
+        }
+        thread.name = name
+        thread.stackSize = 1 << 20
+        thread.start()
+    }
+
+    /// Waits for the thread's end; false when it has not ended in time.
+    func join(seconds: Double) -> Bool {
+        finished.wait(timeout: .now() + seconds) == .success
+    }
+}
+
+/// Nanoseconds of the monotonic clock, the only clock that hosts and deadlines know.
+func monotonicNanoseconds() -> UInt64 {
+    DispatchTime.now().uptimeNanoseconds
+}

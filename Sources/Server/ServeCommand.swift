@@ -1,0 +1,105 @@
+// `Server` without a subcommand: reads the settings, opens the data folder, and runs a node with its listeners until SIGTERM
+// or SIGINT. Files and listeners are checked before anything else starts, so that a wrong flag costs nothing.
+import ArgumentParser
+import Cluster
+import Configuration
+import Foundation
+import Logging
+import PosixIO
+import ServiceLifecycle
+import SystemPackage
+import UnixSignals
+
+struct ServeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve", abstract: "Runs a node (the default).", shouldDisplay: false)
+
+    /// How long the whole stop may take before what is left is cancelled.
+    static let shutdownMax = Duration.seconds(5)
+
+    @Option(help: "The node's name; made up and kept when not given.")
+    var id: String?
+
+    @Option(help: "Where gRPC listens, for clients and peers: host:port, or :port for loopback.")
+    var address: String?
+
+    @Option(help: "Short for --address 127.0.0.1:<port>.")
+    var port: Int?
+
+    @Option(help: "Where HTTP listens: host:port or :port.")
+    var http: String?
+
+    @Option(help: "Where the plain-text (RESP) listener is: host:port or :port.")
+    var resp: String?
+
+    @Option(help: "gRPC addresses of the other nodes, separated by commas, bare or as id=host:port.")
+    var peers: String?
+
+    @Option(help: "The data folder.")
+    var data: String?
+
+    @Option(name: .customLong("log-level"), help: "trace, debug, info, notice, warning, error or critical.")
+    var logLevel: String?
+
+    @Option(help: "A JSON file with settings; flags and environment variables go before it.")
+    var config: String?
+
+    func run() async throws {
+        let configuration = try await settings()
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = configuration.logLevel
+            return handler
+        }
+        let fileSystem = PosixFileSystem()
+        let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
+        let member = Member(
+            name: folder.identity.name, incarnation: folder.identity.incarnation,
+            address: configuration.address.description)
+        var logger = Logger(label: "strata")
+        logger[metadataKey: "node"] = "\(member.name)"
+        let stack = NodeStack(
+            configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
+        logger.info("starting", metadata: ["data": "\(configuration.data)", "disk": "posix"])
+        var group = ServiceGroupConfiguration(
+            services: stack.services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = Self.shutdownMax
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch let error as ServerError {
+            throw error
+        } catch let error as CommandError {
+            throw error
+        } catch {
+            throw ServerError.configuration("the node stopped: \(error)")
+        }
+        logger.info("stopped")
+    }
+
+    private func settings() async throws -> ServerConfiguration {
+        var values: [AbsoluteConfigKey: ConfigValue] = [:]
+        func set(_ key: [String], _ value: String?) {
+            guard let value else { return }
+            values[AbsoluteConfigKey(["strata"] + key)] = ConfigValue(.string(value), isSecret: false)
+        }
+        if address != nil, port != nil { throw CommandError.usage("give --address or --port, not both") }
+        set(["id"], id)
+        set(["address"], address ?? port.map { "\(ListenAddress.loopback):\($0)" })
+        set(["http"], http)
+        set(["resp"], resp)
+        set(["peers"], peers)
+        set(["data"], data)
+        set(["log", "level"], logLevel)
+        var providers: [any ConfigProvider] = [
+            InMemoryProvider(name: "flags", values: values), EnvironmentVariablesProvider(),
+        ]
+        if let config {
+            do {
+                providers.append(try await FileProvider<JSONSnapshot>(filePath: FilePath(config)))
+            } catch {
+                throw ServerError.configuration("the configuration file \(config) can't be read: \(error)")
+            }
+        }
+        return try ServerConfiguration(config: ConfigReader(providers: providers))
+    }
+}
