@@ -14,7 +14,7 @@ import Testing
         var random = SplitMix(seed)
         let list = try makeList(seed: seed)
         var model: [(key: [UInt8], sequence: UInt64, kind: OperationKind, value: [UInt8])] = []
-        for sequence in 1...3000 as ClosedRange<UInt64> {
+        for sequence in 1...700 as ClosedRange<UInt64> {
             let key = random.key()
             let kind: OperationKind = random.below(5) == 0 ? .delete : .put
             let value = kind == .put ? random.value() : []
@@ -27,9 +27,9 @@ import Testing
         }
         #expect(list.count == model.count)
         checkWalk(list, model.map { ($0.key, $0.sequence, $0.kind, $0.value) }, seed)
-        for _ in 0..<3000 {
+        for _ in 0..<500 {
             let key = random.key()
-            let limit = random.next() % 3200
+            let limit = random.next() % 800
             let expected = model.first { $0.key == key && $0.sequence <= limit }
             let node = find(list, key, limit)
             #expect((node != 0) == (expected != nil), "seed \(seed)")
@@ -73,15 +73,15 @@ import Testing
 
     @Test func hintsNeverChangeTheAnswer() throws {
         let list = try makeList()
-        for number in 0..<2000 {
+        for number in 0..<1000 {
             let inserted = insertEntry(list, paddedKey(number * 2), UInt64(number + 1), .put, [1])
             try #require(inserted)
         }
         var random = SplitMix(7)
         var hint: SkipListNode = 0
         var next = 0
-        for _ in 0..<20_000 {
-            next = random.below(8) == 0 ? random.below(4100) : next + 1
+        for _ in 0..<4000 {
+            next = random.below(8) == 0 ? random.below(2100) : next + 1
             let key = paddedKey(next)
             let plain = find(list, key, SkipList.sequenceMax)
             let hinted = key.withUnsafeBytes { list.find($0, hint: &hint) }
@@ -107,7 +107,7 @@ import Testing
     /// Readers walk and search while one thread inserts: always sorted, never less than was there before.
     @Test func readersNeverSeeHalfANode() throws {
         let shared = try SharedList()
-        let total = 20_000
+        let total = 5000
         let failures = Failures()
         let readers: [@Sendable () -> Void] = (0..<2).map { reader in
             { failures.check(shared.readUntilDone(seed: UInt64(reader)), "reader \(reader)") }
@@ -147,7 +147,7 @@ private final class SharedList: Sendable {
                 let node = find(list, key, SkipList.sequenceMax)
                 guard node != 0, Array(list.value(of: node)) == key else { return false }
             }
-            var node = seek(list, Self.key(random.below(20_000)))
+            var node = seek(list, Self.key(random.below(5000)))
             var previous: [UInt8] = []
             for _ in 0..<100 where node != 0 {
                 let key = Array(list.key(of: node))

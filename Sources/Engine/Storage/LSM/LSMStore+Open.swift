@@ -16,7 +16,6 @@ extension LSMStore {
             "memtable at least 16 KiB, block at least 64 bytes, 1 to 32 Bloom bits, at least one sealed memtable")
         let lock = try disk { () throws(FileIOError) in
             try fileSystem.createDirectory(directory)
-            try fileSystem.syncDirectory(fileSystem.directory(of: directory))
             return try fileSystem.lock(directory)
         }
         do throws(StorageError) {
@@ -68,6 +67,7 @@ extension LSMStore {
                     path: directory + "/" + StoreFile.current.name + " (there are tables, such as "
                         + StoreFile.table(table).name + ")")
             }
+            try syncAncestors(of: directory, fileSystem)
             return ManifestState(store: options.seed)
         }
         let path = directory + "/" + StoreFile.manifest(number).name
@@ -79,6 +79,22 @@ extension LSMStore {
             return try file.read(count: Int(try file.size()), at: 0)
         }
         return try Manifest.load(bytes, number: number, path: path)
+    }
+
+    /// Makes a new store's folder and the parents that may have been made with it durable.
+    private static func syncAncestors(of directory: String, _ fileSystem: any FileSystem) throws(StorageError) {
+        var path = directory
+        var parent = fileSystem.directory(of: path)
+        while parent != path {
+            do throws(FileIOError) {
+                try fileSystem.syncDirectory(parent)
+            } catch {
+                // A folder that may not be read was not made by this process.
+                if error.reason != .permissionDenied { throw .io(error) }
+            }
+            path = parent
+            parent = fileSystem.directory(of: path)
+        }
     }
 
     private static func openTables(

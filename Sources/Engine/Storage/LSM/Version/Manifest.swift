@@ -75,7 +75,7 @@ struct Manifest {
         lacksSeal || position > Self.rewriteBytes && position > 5 * snapshotBytes
     }
 
-    private static func record(_ payload: [UInt8], position: UInt64, manifest: UInt64) -> [UInt8] {
+    static func record(_ payload: [UInt8], position: UInt64, manifest: UInt64) -> [UInt8] {
         precondition(payload.count <= payloadBytesMax, "a manifest record stays below \(payloadBytesMax) bytes")
         var record: [UInt8] = []
         record.append(littleEndian: UInt32(0))

@@ -1,0 +1,181 @@
+// Damaged files: whatever byte is flipped or cut, the store says so or gives the right answer. It never gives a wrong one.
+import FileIO
+import SimulatedIO
+import Testing
+
+@testable import Storage
+
+@Suite struct DamageTests {
+    private static let folder = "data/kv"
+
+    private func sample(entries: Int = 30) throws -> (SimulatedFileSystem, Model) {
+        let system = SimulatedFileSystem(seed: 8)
+        let store = try LSMStoreTests.open(system, LSMStoreTests.options { $0.blockBytes = 128 }, at: Self.folder)
+        var model = Model()
+        for index in 1...entries {
+            var batch = WriteBatch()
+            try batch.put(key: paddedKey(index * 3), value: bytes("value \(index)"))
+            if index % 7 == 0 { try batch.delete(key: paddedKey(index * 3 - 3)) }
+            model.apply(batch)
+            _ = try store.apply(batch, at: LogPosition(index: UInt64(index), term: 1))
+        }
+        try store.flush()
+        store.close()
+        return (system, model)
+    }
+
+    @Test func everyFlippedByteOfATableShows() throws {
+        let (system, model) = try sample()
+        let path = try #require(try system.files(in: Self.folder, suffix: ".sst").first)
+        let whole = try system.bytes(path)
+        let manifest = try #require(try CurrentFile.read(directory: Self.folder, fileSystem: system))
+        let manifestPath = Self.folder + "/" + StoreFile.manifest(manifest).name
+        let state = try Manifest.load(system.bytes(manifestPath), number: manifest, path: manifestPath)
+        let file = try system.open(path, .read)
+        for position in whole.indices {
+            try system.damage(path, at: UInt64(position), mask: UInt8(1 << (position % 8)))
+            defer { try? system.damage(path, at: UInt64(position), mask: UInt8(1 << (position % 8))) }
+            do {
+                let table = try Table(file, metadata: state.tables[0], store: state.store)
+                for number in 1...30 { try compare(table, paddedKey(number * 3), model, "byte \(position)") }
+                try compare(table, paddedKey(1), model, "byte \(position)")
+                // Properties are for people only, so they alone may be damaged without a reader noticing.
+                #expect(throws: StorageError.self, "byte \(position)") { try table.properties() }
+            } catch let error as StorageError {
+                guard case .corruption(let named, _, _) = error else {
+                    if case .unsupportedVersion(let named, _, _) = error { #expect(named == path) } else { throw error }
+                    continue
+                }
+                #expect(named == path)
+            }
+        }
+    }
+
+    private func compare(_ table: Table, _ key: [UInt8], _ model: Model, _ note: String) throws {
+        let lookup = try key.withRawBytes { (key) throws(StorageError) in
+            try table.find(key, hash: keyHash(key), sequence: SkipList.sequenceMax)
+        }
+        if case .found(let value) = lookup {
+            #expect(value == model.values[key], "\(note)")
+        } else {
+            #expect(model.values[key] == nil, "\(note)")
+        }
+    }
+
+    @Test func blocksInTheWrongPlaceShow() throws {
+        let (system, _) = try sample()
+        let path = try #require(try system.files(in: Self.folder, suffix: ".sst").first)
+        let store = try LSMStoreTests.open(system, at: Self.folder)
+        let table = try #require(store.currentView().version.levels[0].first)
+        #expect(table.blockCount > 4)
+        // The first block once more, where the second one belongs (they are equally long but for the keys' digits).
+        let identity = table.identity
+        var block = [UInt8](repeating: 7, count: 100)
+        let trailer = block.withUnsafeBytes {
+            BlockFrame.trailer(of: $0, kind: .data, identity: identity, offset: 0)
+        }
+        block += trailer
+        try system.setBytes(path, block + block)
+        let file = try system.open(path, .read)
+        _ = try BlockBuffer(reading: BlockHandle(offset: 0, size: 100), kind: .data, from: file, identity: identity)
+        #expect(throws: StorageError.self) {
+            _ = try BlockBuffer(
+                reading: BlockHandle(offset: 108, size: 100), kind: .data, from: file, identity: identity)
+        }
+        #expect(throws: StorageError.self) {
+            _ = try BlockBuffer(
+                reading: BlockHandle(offset: 0, size: 100), kind: .index, from: file, identity: identity)
+        }
+        let other = TableIdentity(store: identity.store, number: identity.number + 1)
+        #expect(throws: StorageError.self) {
+            _ = try BlockBuffer(reading: BlockHandle(offset: 0, size: 100), kind: .data, from: file, identity: other)
+        }
+    }
+
+    /// Three edits; each flip gives the state after a whole number of them, and only the last may be missing.
+    @Test func manifestsFlippedAndCutAtEveryByte() throws {
+        let system = SimulatedFileSystem(seed: 2)
+        var state = ManifestState(store: 77)
+        state.nextNumber = 4
+        var manifest = try Manifest(creating: 3, state: state, directory: "m", fileSystem: madeFolder(system))
+        var states = [state]
+        for number in 1...3 as ClosedRange<UInt64> {
+            var edit = VersionEdit()
+            edit.applied = LogPosition(index: number * 10, term: 1)
+            edit.lastSequence = number * 100
+            if number == 2 { edit.added = [Self.metadata(5)] }
+            if number == 3 { edit.removed = [5] }
+            try manifest.append(edit)
+            state.apply(edit)
+            states.append(state)
+        }
+        let path = "m/" + Manifest.name(3)
+        let whole = try system.bytes(path)
+        #expect(try Manifest.load(whole, number: 3, path: path) == state)
+        #expect(throws: StorageError.self) { try Manifest.load(whole, number: 4, path: path) }
+        for position in whole.indices {
+            var broken = whole
+            broken[position] ^= 1 << (position % 8)
+            let sealed = whole.count - Manifest.headerBytes
+            if let loaded = try? Manifest.load(broken, number: 3, path: path) {
+                // Padding has no meaning and the seal says nothing but that the record before it was synced.
+                #expect(loaded == state, "byte \(position) of \(sealed) before the seal")
+            }
+            let cut = try? Manifest.load(Array(whole.prefix(position)), number: 3, path: path)
+            if let cut { #expect(states.contains(cut), "cut at \(position)") }
+        }
+    }
+
+    private func madeFolder(_ system: SimulatedFileSystem) throws -> SimulatedFileSystem {
+        try system.createDirectory("m")
+        return system
+    }
+
+    private static func metadata(_ number: UInt64) -> TableMetadata {
+        var properties = TableProperties()
+        properties.smallest = bytes("a")
+        properties.largest = bytes("z")
+        return TableMetadata(
+            number: number, level: 0, summary: TableSummary(properties: properties, fileSize: 1000, checksum: 9))
+    }
+
+    @Test func refusesWhatItDoesNotKnow() throws {
+        let (system, _) = try sample()
+        let current = Self.folder + "/CURRENT"
+        let good = try system.bytes(current)
+        let table = try #require(try system.files(in: Self.folder, suffix: ".sst").first)
+
+        try system.setBytes(current, bytes("MANIFEST-000001\n"))
+        expectCorruption(system, of: current)
+        try system.remove(current)
+        #expect(throws: StorageError.self, "tables without CURRENT") { try LSMStoreTests.open(system, at: Self.folder) }
+        try system.setBytes(current, good)
+        let content = try system.bytes(table)
+        try system.setBytes(table, Array(content.dropLast()))
+        expectCorruption(system, of: table)
+        try system.remove(table)
+        #expect(throws: StorageError.missingFile(path: table)) { try LSMStoreTests.open(system, at: Self.folder) }
+        try system.setBytes(table, content)
+        _ = try LSMStoreTests.open(system, at: Self.folder)
+    }
+
+    private func expectCorruption(_ system: SimulatedFileSystem, of path: String) {
+        let error = #expect(throws: StorageError.self) { try LSMStoreTests.open(system, at: Self.folder) }
+        guard case .corruption(let named, _, _) = error else {
+            Issue.record("\(String(describing: error)) is not a corruption of \(path)")
+            return
+        }
+        #expect(named == path)
+    }
+
+    @Test func refusesALaterVersion() throws {
+        var edit = ManifestState(store: 1).snapshot
+        edit.format?.version = 2
+        // A later version's edits may have fields that this one has no name for.
+        let payload = edit.encode() + [99, 1, 2, 3]
+        let error = #expect(throws: StorageError.self) {
+            try Manifest.load(Manifest.record(payload, position: 0, manifest: 1), number: 1, path: "m")
+        }
+        #expect(error == .unsupportedVersion(path: "m", found: 2, supported: 1))
+    }
+}
