@@ -39,7 +39,8 @@ import Testing
     @Test func aNodeThatNamesOthersIsRefused() {
         var a = Formation(member: member("a"), expected: 3)
         #expect(a.hear(PeerView(member: member("b"), clusterID: nil, members: [member("b")], expected: 2)) != nil)
-        #expect(a.hear(PeerView(member: member("a", incarnation: "2"), clusterID: nil, members: [], expected: 3)) != nil)
+        #expect(
+            a.hear(PeerView(member: member("a", incarnation: "2"), clusterID: nil, members: [], expected: 3)) != nil)
         #expect(a.outcome == nil)
     }
 

@@ -97,7 +97,8 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
             let value = bytes.map(number) ?? 0
             #expect(
                 value >= expected.acknowledged && value <= expected.attempted,
-                "seed \(seed): \(String(decoding: oracle.key, as: UTF8.self)) is \(value), acknowledged \(expected.acknowledged)")
+                "seed \(seed): \(String(decoding: oracle.key, as: UTF8.self)) is \(value), acknowledged \(expected.acknowledged)"
+            )
         }
     }
 }

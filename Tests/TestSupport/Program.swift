@@ -26,7 +26,8 @@ public final class Program: @unchecked Sendable {
         for path in [outputPath, errorsPath] where !FileManager.default.fileExists(atPath: path) {
             FileManager.default.createFile(atPath: path, contents: nil)
         }
-        guard let output = FileHandle(forWritingAtPath: outputPath), let errors = FileHandle(forWritingAtPath: errorsPath)
+        guard let output = FileHandle(forWritingAtPath: outputPath),
+            let errors = FileHandle(forWritingAtPath: errorsPath)
         else { throw TestFailure("can't write to \(folder)") }
         output.seekToEndOfFile()
         errors.seekToEndOfFile()

@@ -1,0 +1,100 @@
+// Three real processes on loopback: they find each other, replicate, lose their leader, all lose power at once, and forget
+// nothing that they acknowledged.
+import Foundation
+import TestSupport
+import Testing
+
+extension ProcessTests {
+    @Suite struct ClusterProcessTests {
+        @Test func threeFreshNodesFormOneClusterAndAnswerFromEveryNode() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            for (number, node) in cluster.nodes.enumerated() {
+                #expect(try node.set("key\(number)", "value\(number)") == 200)
+            }
+            for node in cluster.nodes {
+                for number in cluster.nodes.indices { #expect(try node.get("key\(number)") == "value\(number)") }
+            }
+            let metrics = try Program.shell(
+                "curl -s localhost:\(cluster.nodes[0].http)/metrics | promtool check metrics",
+                folder: cluster.folder.path)
+            #expect(metrics.status == 0, "\(metrics.output)\(metrics.errors)")
+        }
+
+        @Test func theLeaderIsKilledAndNothingIsLost() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            for number in 0..<20 { #expect(try cluster.nodes[number % 3].set("k\(number)", "v\(number)") == 200) }
+            let leader = try cluster.waitForLeader()
+            try leader.kill()
+            let survivors = cluster.nodes.filter { $0 !== leader }
+            #expect(try survivors[0].set("after", "kill") == 200)
+            #expect(try survivors[1].get("after") == "kill")
+            for number in 0..<20 { #expect(try survivors[number % 2].get("k\(number)") == "v\(number)") }
+            try leader.start()
+            try eventually("the killed node has caught up") { try leader.get("after") == "kill" }
+        }
+
+        @Test func everythingSurvivesTheDeathOfAllNodes() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let endpoint = "--endpoint :\(cluster.nodes[0].grpc)"
+            let produced = try Program.shell(
+                "for i in 1 2 3; do Server produce --topic t --message m$i \(endpoint); done",
+                folder: cluster.folder.path)
+            #expect(produced.status == 0, "\(produced.errors)")
+            for number in 0..<20 { #expect(try cluster.nodes[number % 3].set("k\(number)", "v\(number)") == 200) }
+            for node in cluster.nodes { try node.kill() }
+            for node in cluster.nodes { try node.start() }
+            try cluster.waitForLeader()
+            for number in 0..<20 { #expect(try cluster.nodes[(number + 1) % 3].get("k\(number)") == "v\(number)") }
+            let consumed = try Program.shell(
+                "Server consume --topic t --from-beginning --max-messages 3 \(endpoint)", folder: cluster.folder.path)
+            #expect(consumed.output == "m1\nm2\nm3\n", "\(consumed.errors)")
+        }
+
+        @Test func sigtermEndsANodeCleanlyAndItsStateStays() throws {
+            let cluster = try TestCluster(size: 1)
+            try cluster.start()
+            #expect(try cluster.nodes[0].set("a", "b") == 200)
+            let result = try #require(try cluster.nodes[0].stop())
+            #expect(result.status == 0, "\(result.errors)")
+            try cluster.nodes[0].start()
+            try cluster.waitForLeader()
+            #expect(try cluster.nodes[0].get("a") == "b")
+        }
+
+        @Test func aMinorityRefusesWritesWithoutLosingThem() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let leader = try cluster.waitForLeader()
+            for node in cluster.nodes where node !== leader { try node.kill() }
+            let status = try leader.set("lonely", "write")
+            #expect(status == 503 || status == 504)
+        }
+
+        @Test func aStrangerIsRefused() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let stranger = try TestNode(name: "stranger", folder: cluster.folder.path)
+            stranger.peers = [cluster.nodes[0].grpc, cluster.nodes[1].grpc]
+            try stranger.start()
+            let result = try #require(try stranger.program?.wait(seconds: 20))
+            #expect(result.status == 1)
+            #expect(result.errors.contains("stranger is not a member of cluster"), "\(result.errors)")
+            #expect(try cluster.nodes[2].set("still", "fine") == 200)
+        }
+
+        @Test func aWipedNodeIsRefusedUnderItsOldName() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let node = cluster.nodes[2]
+            try node.kill()
+            try FileManager.default.removeItem(atPath: "\(cluster.folder.path)/node3")
+            try node.start()
+            let result = try #require(try node.program?.wait(seconds: 20))
+            #expect(result.status == 1)
+            #expect(result.errors.contains("another data folder"), "\(result.errors)")
+        }
+    }
+}
