@@ -23,10 +23,10 @@ import Testing
 
     @Test func bootstrapCoversTheMedianAndRepeats() throws {
         let sample = Sample((0..<101).map(Double.init))
-        let interval = try #require(sample.medianInterval(seed: 42))
+        let interval = try #require(sample.medianInterval(resamples: 300, seed: 42))
         #expect(interval.contains(50))
         #expect(interval.lowerBound > 25 && interval.upperBound < 75)
-        #expect(sample.medianInterval(seed: 42) == interval)
+        #expect(sample.medianInterval(resamples: 300, seed: 42) == interval)
     }
 
     @Test func randomNumbersRepeatAndSpread() {
