@@ -97,7 +97,7 @@ struct LogModel {
         #expect(log.firstIndex == firstIndex, sourceLocation: sourceLocation)
         #expect(log.lastIndex == lastIndex, sourceLocation: sourceLocation)
         #expect(log.nextOffset == nextOffset, sourceLocation: sourceLocation)
-        for maxBytes in [0, 150, 1 << 20] {
+        for maxBytes in [0, 150, 1 << 20, .max] {
             #expect(try Self.readAll(log, maxBytes: maxBytes) == frames, sourceLocation: sourceLocation)
         }
         for frame in frames {

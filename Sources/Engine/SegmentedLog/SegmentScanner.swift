@@ -8,6 +8,8 @@ struct SegmentScanner {
         case frame(FrameHeader)
         /// The given end was reached exactly behind a frame.
         case end
+        /// The frame at `position` has more bytes than asked for; its payload was not looked at.
+        case tooLarge
         /// No whole valid frame begins at `position`. `isUnknown` when its checksum holds but a newer version wrote it.
         case bad(String, isUnknown: Bool)
     }
@@ -31,8 +33,8 @@ struct SegmentScanner {
         self.windowBytes = max(windowBytes, FrameHeader.byteCount)
     }
 
-    /// Reads the frame at `position` and moves behind it. After `.bad` the position stays.
-    mutating func next() throws(SegmentedLogError) -> Step {
+    /// Reads the frame at `position` and moves behind it. After anything but `.frame` the position stays.
+    mutating func next(atMost bytesMax: Int = .max) throws(SegmentedLogError) -> Step {
         if position >= end { return .end }
         guard try fill(FrameHeader.byteCount) else { return .bad("a header is cut short", isUnknown: false) }
         let decoded = window.withUnsafeBytes { FrameHeader.decode($0.baseAddress! + Int(position - windowStart)) }
@@ -44,6 +46,7 @@ struct SegmentScanner {
         case .unknown(let field):
             return .bad("unknown \(field)", isUnknown: true)
         case .frame(let header, let checksum):
+            if header.frameByteCount > bytesMax { return .tooLarge }
             guard try fill(header.frameByteCount) else { return .bad("a payload is cut short", isUnknown: false) }
             let start = Int(position - windowStart) + FrameHeader.byteCount
             let actual = window.withUnsafeBytes {
@@ -84,8 +87,6 @@ struct SegmentRemainder {
     var dirtyEnd: UInt64?
     /// A mark that promises more than what precedes the bad position, and where it stands.
     var proof: (mark: FrameHeader, position: UInt64)?
-    /// The first valid header of any frame.
-    var frame: (header: FrameHeader, position: UInt64)?
 
     /// Searches `[start, end)` byte by byte.
     /// - Parameter lastIndex: the last index before the bad position: a mark above it proves that more was durable.
@@ -112,7 +113,6 @@ struct SegmentRemainder {
         for offset in 0...bytes.count - FrameHeader.byteCount where bytes[offset] == first {
             guard case .frame(let header, _) = FrameHeader.decode(base + offset) else { continue }
             let position = start + UInt64(offset)
-            if frame == nil { frame = (header, position) }
             if proof == nil, header.kind == .mark, UInt64(header.recordCount) == position, header.index > lastIndex {
                 proof = (header, position)
             }

@@ -6,7 +6,7 @@ import Synchronization
 
 /// Bytes that one look into a file fetches at least, so that small reads don't pay one call per frame.
 private let windowBytesMin = 4 * 1024
-private let windowBytesMax = 1024 * 1024
+private let windowBytesMax = 8 * 1024 * 1024
 
 extension SegmentedLog {
     /// Reads entries `from...through`: as many whole frames as fit `maxBytes`, at least one if there is one. Empty when
@@ -122,13 +122,17 @@ extension SegmentedLog {
         _ plan: ReadPlan, into batch: inout FrameBatch, maxBytes: Int, _ choose: (FrameHeader) -> Choice
     ) throws(SegmentedLogError) -> Bool {
         let file = try openFile(plan)
-        let window = min(max(maxBytes, 0) + options.indexIntervalBytes, windowBytesMax)
+        let window = min(max(maxBytes, 0), windowBytesMax) + options.indexIntervalBytes
         var scanner = SegmentScanner(file, from: plan.start, end: plan.end, windowBytes: max(window, windowBytesMin))
         var index = plan.before
         while true {
-            switch try scanner.next() {
+            // The first frame is handed out whatever its size.
+            let room = batch.isEmpty ? Int.max : maxBytes - batch.byteCount
+            switch try scanner.next(atMost: room) {
             case .end:
                 return false
+            case .tooLarge:
+                return true
             case .bad(let reason, _):
                 throw SegmentedLogError(
                     .corruption, "\(reason); the node must fetch this log from its peers again", path: plan.path,
@@ -148,7 +152,6 @@ extension SegmentedLog {
                 case .stop:
                     return true
                 case .take:
-                    guard batch.isEmpty || batch.byteCount + header.frameByteCount <= maxBytes else { return true }
                     scanner.withFrame { batch.append(verified: header, frame: $0) }
                 }
             }

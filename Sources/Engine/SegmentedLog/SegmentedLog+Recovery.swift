@@ -180,7 +180,7 @@ struct LogOpening {
         var scanner = SegmentScanner(file, end: size)
         while true {
             switch try scanner.next() {
-            case .end:
+            case .end, .tooLarge:
                 return result
             case .bad(let field, isUnknown: true):
                 throw unsupported(field, segment.logPath, scanner.position)
