@@ -70,6 +70,10 @@ import Testing
 
     @Test func preVoteChangesNothingAndIsRefusedUnderALease() {
         var solo = Solo()
+        solo.receive(.preVote, from: 3, term: 1)
+        #expect(solo.core.term == 0 && solo.core.vote == nil && solo.ready.hardState == nil)
+        let granted = solo.drain().messages.of(.preVoteResponse, to: 3)
+        #expect(granted.map(\.reject) == [false] && granted.map(\.term) == [1])
         solo.append(term: 1, after: 0, 0)
         solo.complete()
         solo.receive(.preVote, from: 3, term: 2)

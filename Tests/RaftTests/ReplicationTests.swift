@@ -109,12 +109,14 @@ import Testing
         leading.lead()
         var following = Solo(voters: 3, terms: follower, hardState: HardState(term: 20))
         var rounds = 0
+        var lowestSent = LogIndex.max
         // The follower plays node 2: its core has id 1, so the messages are readdressed.
         leading.receive(.heartbeatResponse, from: 2, term: leading.core.term)
         while following.core.lastIndex != leading.core.lastIndex || following.core.lastTerm != leading.core.lastTerm {
             rounds += 1
             if rounds > 12 { break }
             for var message in leading.drain().messages.of(.append, to: 2) {
+                if let first = message.entries.first { lowestSent = min(lowestSent, first.index) }
                 (message.from, message.to) = (NodeID(2), NodeID(1))
                 following.step(.receive(message))
             }
@@ -126,6 +128,8 @@ import Testing
             leading.receive(.heartbeatResponse, from: 2, term: leading.core.term)
         }
         #expect(rounds <= 6, "\(leader) and \(follower) took \(rounds) rounds")
+        let common = zip(leader, follower).prefix { $0 == $1 }.count
+        #expect(lowestSent > LogIndex(common), "entries that both have were sent again")
     }
 
     // MARK: Storage
@@ -184,6 +188,24 @@ import Testing
         #expect(solo.ready.entries.map(\.term) == [9])
         #expect(solo.ready.messages.of(.append).isEmpty, "the host has no bytes for these entries any more")
         #expect(solo.ready.afterDurable.map(\.index) == [2])
+    }
+
+    @Test func cutTakesBackAcknowledgementsOfVoidEntries() {
+        var solo = Solo(hardState: HardState(term: 1))
+        solo.append(term: 1, after: 0, 0, [1])
+        solo.append(term: 1, after: 1, 1, [1, 1])
+        solo.append(from: 3, term: 2, after: 1, 1, [2])
+        let answers = solo.ready.afterDurable.of(.appendResponse)
+        #expect(answers.map(\.index) == [1, 2] && answers.map(\.term) == [1, 2])
+    }
+
+    @Test func secondCutKeepsTheLowerOne() {
+        var solo = Solo(terms: [1, 1, 1, 1])
+        solo.append(term: 2, after: 1, 1, [2, 2, 2])
+        solo.append(from: 3, term: 3, after: 3, 2, [3])
+        #expect(solo.ready.truncateFrom == 2)
+        #expect(solo.ready.entries.map(\.term) == [2, 2, 3])
+        #expect(solo.ready.entries.map(\.index) == [2, 3, 4])
     }
 
     @Test func undrainedEntriesAreNotAskedOfTheReader() throws {
