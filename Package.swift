@@ -103,7 +103,7 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "UringIO", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "Records",
+                "FileIO", "PosixIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -134,10 +134,15 @@ let package = Package(
         tests(
             "SimulationTests",
             ["StrataNode", "Cluster", "KeyValue", "Broker", "Storage", "Raft", "SegmentedLog", "SimulatedIO", "FileIO", "Records"]),
-        tests("ServerTests", ["Server", "TestSupport"]),
-        tests("ClientTests", ["StrataClient", "TestSupport"]),
-        tests("LabKitTests", ["LabKit", "TestSupport"]),
-        tests("LoadGenTests", ["LoadGen", "TestSupport"]),
+        tests(
+            "ServerTests",
+            [
+                "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging, arguments,
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ] + grpc + nio),
+        tests("ClientTests", ["StrataClient", "StrataProtocol", "Records"] + grpc + nio),
+        tests("LabKitTests", ["LabKit", "Telemetry", histogram]),
+        tests("LoadGenTests", ["LoadGen", "LabKit", "Records", "StrataClient"] + nio),
         tests("ClusterProcessTests", ["Server", "LoadGen", "TestSupport"]),
     ]
 )

@@ -13,7 +13,8 @@ struct NodeStack {
         configuration: ServerConfiguration, folder: DataFolder, member: Member, fileSystem: any FileSystem,
         logger: Logger
     ) {
-        let metrics = NodeMetrics()
+        let switches = Switches()
+        let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
             member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
         let runtime = NodeRuntime(logger: logger, metrics: metrics)
@@ -25,7 +26,7 @@ struct NodeStack {
         var services: [any Service] = [
             NodeService(
                 configuration: configuration, folder: folder, directory: directory, runtime: runtime,
-                transport: transport, gate: gate, fileSystem: fileSystem, fatal: fatal, logger: logger),
+                transport: transport, gate: gate, fileSystem: fileSystem, switches: switches, fatal: fatal, logger: logger),
             GRPCListener(
                 address: configuration.address,
                 services: [

@@ -60,7 +60,7 @@ struct ServeCommand: AsyncParsableCommand {
         logger[metadataKey: "node"] = "\(member.name)"
         let stack = NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
-        logger.info("starting", metadata: ["data": "\(configuration.data)", "disk": "posix"])
+        logger.info("starting", metadata: ["data": "\(configuration.data)"])
         var group = ServiceGroupConfiguration(
             services: stack.services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = Self.shutdownMax

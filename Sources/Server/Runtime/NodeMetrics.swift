@@ -7,8 +7,10 @@ import Telemetry
 final class NodeMetrics: Sendable {
     private let registry = MetricsRegistry()
     private let logWrites: Histogram
+    private let switches: Switches
 
-    init() {
+    init(switches: Switches) {
+        self.switches = switches
         logWrites = registry.histogram(
             "strata_log_write_seconds", help: "One write of log entries with its sync, as the log writer sees it.")
         MetricsSystem.bootstrap(RegistryMetricsFactory(registry: registry))
@@ -22,8 +24,9 @@ final class NodeMetrics: Sendable {
     func exposition(gate: ServiceGate) -> String {
         var text = PrometheusText()
         let status = gate.status()
-        text.family("strata_node_info", .gauge, "Who this node is; always 1.")
-        text.sample("strata_node_info", [("node", status.nodeID), ("cluster", status.clusterID)], 1)
+        text.family("strata_node_info", .gauge, "Who this node is and the position of each switch; always 1.")
+        text.sample(
+            "strata_node_info", [("node", status.nodeID), ("cluster", status.clusterID)] + switches.labels, 1)
         text.family("strata_node_healthy", .gauge, "1 when the node knows a leader and its storage works.")
         text.sample("strata_node_healthy", [], status.isHealthy ? 1 : 0)
         write(gate.groups, to: &text)

@@ -5,6 +5,7 @@ import FileIO
 import Logging
 import PosixIO
 import ServiceLifecycle
+import Storage
 import StrataNode
 
 struct NodeService: Service {
@@ -15,6 +16,7 @@ struct NodeService: Service {
     let transport: GRPCPeerTransport
     let gate: ServiceGate
     let fileSystem: any FileSystem
+    let switches: Switches
     let fatal: FatalSignal
     let logger: Logger
 
@@ -49,6 +51,8 @@ struct NodeService: Service {
         do {
             if folder.identity.cluster != cluster { try folder.adopt(cluster) }
             var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
+            options.storage.seed = UInt64.random(in: .min ... .max)
+            options.storage.allocator = switches.allocator
             guard let member = cluster.members.first(where: { $0.id == directory.member.id }) else {
                 return .refused("this node is not a member of the cluster that formed")
             }
