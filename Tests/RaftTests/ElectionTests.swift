@@ -30,6 +30,14 @@ import Testing
         #expect(solo.ready.afterDurable.of(.voteResponse).map(\.reject) == [false, true, false])
     }
 
+    @Test func noVoteInATermWhoseLeaderIsKnown() {
+        var solo = Solo()
+        solo.append(from: 2, term: 1, after: 0, 0)
+        solo.receive(.vote, from: 3, term: 1) { $0.index = 9 }
+        #expect(solo.core.vote == nil)
+        #expect(solo.ready.afterDurable.of(.voteResponse).map(\.reject) == [true])
+    }
+
     @Test(arguments: [(1, 9, false), (2, 2, false), (2, 3, true), (3, 1, true)])
     func votesOnlyForALogAtLeastAsComplete(logTerm: Term, index: LogIndex, granted: Bool) {
         var solo = Solo(terms: [1, 2, 2])
