@@ -2,6 +2,7 @@
 import FileIO
 import PosixIO
 import SegmentedLog
+import SimulatedIO
 import Testing
 
 @Suite struct ConcurrencyTests {
@@ -79,5 +80,49 @@ import Testing
         let again = try SegmentedLog.open(
             directory: directory, fileSystem: files, options: SegmentedLogTests.smallOptions())
         #expect(again.lastIndex == log.lastIndex && again.recovery.lastTerm == log.lastTerm)
+    }
+
+    /// Frames of one size, so that new ones take exactly the places of those that were cut.
+    static func evenBatch(from first: UInt64, count: UInt64, term: UInt64) -> FrameBatch {
+        var batch = FrameBatch()
+        for index in first..<first + count {
+            batch.append(
+                kind: .records, index: index, term: term, baseOffset: index - 1, recordCount: 1,
+                payload: [UInt8](repeating: UInt8(term), count: 52))
+        }
+        return batch
+    }
+
+    @Test func anAnswerNeverJoinsBeforeAndAfterATruncation() throws {
+        for cut in 2...30 as ClosedRange<UInt64> {
+            let files = HookedFileSystem(SimulatedFileSystem(seed: 1))
+            let log = try SegmentedLog.open(directory: "log", fileSystem: files)
+            try log.append(Self.evenBatch(from: 1, count: 30, term: 1), durability: .process)
+            files.inTheMiddleOfTheNextRead {
+                #expect(throws: Never.self) {
+                    // The truncation looks for the cut itself; that read has no hook any more.
+                    try log.truncate(from: cut)
+                    try log.append(Self.evenBatch(from: cut, count: 31 - cut, term: 2), durability: .process)
+                }
+            }
+            let batch = try log.read(from: 1, through: 30, maxBytes: 100_000)
+            #expect(batch.headers.map(\.term) == (1...30).map { $0 < cut ? 1 : 2 }, "cut \(cut)")
+        }
+    }
+
+    @Test func aSegmentTrimmedUnderAReaderIsOutOfRange() throws {
+        let files = HookedFileSystem(SimulatedFileSystem(seed: 1))
+        let options = SegmentedLogTests.smallOptions()
+        let log = try SegmentedLog.open(directory: "log", fileSystem: files, options: options)
+        for round in 0..<10 as Range<UInt64> {
+            try log.append(Self.evenBatch(from: round * 5 + 1, count: 5, term: 1), durability: .process)
+        }
+        files.inTheMiddleOfTheNextRead {
+            #expect(throws: Never.self) { try log.trim(before: 40) }
+        }
+        // The file was open already, so its content is still good; the next reader is told.
+        #expect(try log.read(from: 1, through: 3, maxBytes: 100_000).lastIndex == 3)
+        let error = #expect(throws: SegmentedLogError.self) { try log.read(from: 1, through: 3, maxBytes: 100_000) }
+        #expect(error?.code == .outOfRange)
     }
 }

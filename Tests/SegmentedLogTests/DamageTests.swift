@@ -14,9 +14,9 @@ import Testing
         /// Frames of the last append, which nothing proves to have been durable.
         let lastBatch: Int
 
-        init(steps: Int = 10) throws {
+        init(steps: Int = 10, segmentBytes: UInt64 = 600) throws {
             var options = SegmentedLogTests.smallOptions()
-            options.segmentBytes = 600
+            options.segmentBytes = segmentBytes
             self.options = options
             lastBatch = (steps - 1) % 3 + 1
             let disk = SimulatedFileSystem(seed: 1)
@@ -27,7 +27,7 @@ import Testing
             for name in try disk.list("log") {
                 files.append((name, try #require(try disk.readFile("log/" + name))))
             }
-            #expect(files.count { $0.name.hasSuffix(".log") } > 2)
+            #expect(files.count { $0.name.hasSuffix(".log") } > (segmentBytes > 1000 ? 0 : 2))
         }
 
         var lastLog: Int { files.lastIndex { $0.name.hasSuffix(".log") } ?? 0 }
@@ -69,8 +69,10 @@ import Testing
         #expect(Set(counts).count > 2)
     }
 
-    @Test func everyFlippedByteIsAnErrorOrAPrefix() throws {
-        let sample = try Sample()
+    /// In several segments, whose closed ones were durable as a whole, and in one, where only marks tell.
+    @Test(arguments: [(10, 600), (11, 100_000)])
+    func everyFlippedByteIsAnErrorOrAPrefix(steps: Int, segmentBytes: UInt64) throws {
+        let sample = try Sample(steps: steps, segmentBytes: segmentBytes)
         let total = sample.model.frames.count
         // The newest mark stands in front of the last batch, whose frames are all that may be taken for a torn write.
         let promised = total - sample.lastBatch
@@ -92,7 +94,7 @@ import Testing
                 if file.name.hasSuffix(".index") { #expect(count == total, "\(what)") }
             }
         }
-        #expect(errors > 200 && prefixes > 100)
+        #expect(errors > 200 && prefixes > 50)
     }
 
     @Test func everyFlippedByteIsFoundByTheVerifier() throws {
@@ -129,6 +131,36 @@ import Testing
             try log.append(model.grow(frames: 2, seed: 77), durability: .power)
             try model.check(log)
         }
+    }
+
+    @Test func aLogInsideATornPayloadProvesNothing() throws {
+        let sample = try Sample(segmentBytes: 100_000)
+        // A longer log of the same entries: its marks promise more than this log holds, but elsewhere.
+        let longer = try Sample(steps: 20, segmentBytes: 100_000)
+        for gap in [1, 48, 333] {
+            let tail = [UInt8](repeating: 0x53, count: gap) + longer.files[0].bytes
+            let disk = try sample.disk(changing: 0, to: sample.files[0].bytes + tail)
+            #expect(try sample.entriesRead(disk, "gap \(gap)") == sample.model.frames.count)
+        }
+        // The same bytes in their own places do prove it: the file below is the longer log with a hole.
+        var holed = longer.files[0].bytes
+        holed[sample.files[0].bytes.count + 60] ^= 1
+        let disk = try sample.disk(changing: 0, to: holed)
+        #expect(try longer.entriesRead(disk, "a hole") == nil)
+    }
+
+    @Test func damageBelowAMarkIsNamedAndNothingIsCut() throws {
+        let sample = try Sample(segmentBytes: 100_000)
+        var bytes = sample.files[0].bytes
+        // Payload of the first entry, behind the segment's first mark and the entry's header.
+        bytes[2 * FrameHeader.byteCount] ^= 1
+        let disk = try sample.disk(changing: 0, to: bytes)
+        let error = #expect(throws: SegmentedLogError.self) {
+            try SegmentedLog.open(directory: "log", fileSystem: disk, options: sample.options)
+        }
+        #expect(error?.code == .corruption && error?.offset == UInt64(FrameHeader.byteCount))
+        #expect(error?.path.hasSuffix("00000000000000000000.log") == true)
+        #expect(try disk.readFile("log/00000000000000000000.log") == bytes)
     }
 
     @Test func aMissingSegmentIsNoticed() throws {
