@@ -62,7 +62,10 @@ struct ServeCommand: AsyncParsableCommand {
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
         logger.info("starting", metadata: ["data": "\(configuration.data)"])
         var group = ServiceGroupConfiguration(
-            services: stack.services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: stack.services.map { service in
+                // A failure ends the others in order too: a listener that is cancelled in mid-call would lose answers.
+                .init(service: service, failureTerminationBehavior: .gracefullyShutdownGroup)
+            }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = Self.shutdownMax
         do {
             try await ServiceGroup(configuration: group).run()

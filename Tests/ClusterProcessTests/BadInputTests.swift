@@ -102,7 +102,7 @@ extension ProcessTests {
             try expect("-X POST HOST/set -d '{\"value\":\"x\"}'", 400, "key")
             try expect("'HOST/get'", 400, "key")
             try expect("'HOST/get?key=missing'", 404, "\"found\":false")
-            try expect("HOST/nowhere", 404, "nowhere")
+            try expect("HOST/nowhere", 404, "nothing at this path")
             let long = "\(cluster.folder.path)/long.json"
             let key = String(repeating: "k", count: 70_000)
             try Data("{\"key\":\"\(key)\",\"value\":\"x\"}".utf8).write(to: URL(fileURLWithPath: long))

@@ -35,7 +35,7 @@ extension ProcessTests {
             #expect(again == "Hello, World!\n")
             #expect(try shell("Server topics --list", folder).contains("events"))
             let session = try shell(
-                "printf 'SET user_id 42069\\r\\nGET user_id\\r\\nDELETE user_id\\r\\n' | nc -q 5 localhost 6379", folder
+                "printf 'SET user_id 42069\\r\\nGET user_id\\r\\nDELETE user_id\\r\\n' | nc -N localhost 6379", folder
             )
             #expect(session == "+OK\r\n$5\r\n42069\r\n+OK\r\n")
             // The consumer without a bound follows the topic until it is interrupted.

@@ -61,7 +61,8 @@ public final class Program: @unchecked Sendable {
         while process.isRunning {
             guard Date() < deadline else {
                 kill(process.processIdentifier, SIGKILL)
-                throw TestFailure("a program did not end within \(seconds) s; it said: \(errors.suffix(2000))")
+                throw TestFailure(
+                    "\(process.arguments ?? []) did not end within \(seconds) s; it said: \(errors.suffix(2000))")
             }
             usleep(5_000)
         }
