@@ -99,11 +99,13 @@ let package = Package(
         .target(
             name: "StrataClient", dependencies: ["StrataProtocol", "Records"] + grpc + nio, path: "Sources/Client",
             swiftSettings: settings),
-        .target(name: "LabKit", dependencies: ["Telemetry", histogram], path: "Sources/LabKit", swiftSettings: settings),
+        .target(
+            name: "LabKit", dependencies: ["Telemetry", histogram], path: "Sources/LabKit", swiftSettings: settings),
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "Records",
+                "FileIO", "PosixIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode",
+                "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -133,11 +135,15 @@ let package = Package(
         tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "FileIO"]),
         tests(
             "SimulationTests",
-            ["StrataNode", "Cluster", "KeyValue", "Broker", "Storage", "Raft", "SegmentedLog", "SimulatedIO", "FileIO", "Records"]),
+            [
+                "StrataNode", "Cluster", "KeyValue", "Broker", "Storage", "Raft", "SegmentedLog", "SimulatedIO",
+                "FileIO", "Records",
+            ]),
         tests(
             "ServerTests",
             [
-                "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging, arguments,
+                "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging,
+                arguments,
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + grpc + nio),
         tests("ClientTests", ["StrataClient", "StrataProtocol", "Records"] + grpc + nio),

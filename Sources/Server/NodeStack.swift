@@ -26,7 +26,8 @@ struct NodeStack {
         var services: [any Service] = [
             NodeService(
                 configuration: configuration, folder: folder, directory: directory, runtime: runtime,
-                transport: transport, gate: gate, fileSystem: fileSystem, switches: switches, fatal: fatal, logger: logger),
+                transport: transport, gate: gate, fileSystem: fileSystem, switches: switches, fatal: fatal,
+                logger: logger),
             GRPCListener(
                 address: configuration.address,
                 services: [

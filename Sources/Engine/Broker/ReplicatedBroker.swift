@@ -153,7 +153,8 @@ public final class ReplicatedBroker: BrokerService {
         guard batch.count <= BrokerLimits.batchBytesMax else {
             throw .invalid(
                 .batchTooLarge,
-                "the batch has \(batch.count) bytes; at most \(BrokerLimits.batchBytesMax) are allowed, send smaller ones")
+                "the batch has \(batch.count) bytes; at most \(BrokerLimits.batchBytesMax) are allowed, send smaller ones"
+            )
         }
         do throws(RecordsError) {
             return UInt32(try RecordBatchView(validating: batch).count)

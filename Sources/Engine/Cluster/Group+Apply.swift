@@ -83,7 +83,9 @@ extension Group {
                 applyBuffer = result.frames
                 return
             }
-            guard let header = result.frames.headers.last, header.index > applied, header.index <= commit else { return }
+            guard let header = result.frames.headers.last, header.index > applied, header.index <= commit else {
+                return
+            }
             machine.advance(to: header)
             applied = header.index
             machine.didApply(through: applied)

@@ -124,7 +124,8 @@ final class Group {
         guard let first = ready.entries.first, let last = ready.entries.last else { return }
         var batch: FrameBatch
         if let frames, !frames.isEmpty {
-            batch = frames.firstIndex == first.index && frames.lastIndex == last.index
+            batch =
+                frames.firstIndex == first.index && frames.lastIndex == last.index
                 ? frames : frames.slice(from: first.index, through: last.index)
         } else {
             batch = FrameBatch()

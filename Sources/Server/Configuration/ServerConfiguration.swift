@@ -51,9 +51,11 @@ struct ServerConfiguration: Sendable {
         self.peers = peers
         // A member of a cluster opens only the listeners that it was given, so that three fit on one host.
         let alone = peers.isEmpty
-        http = try config.string(forKey: "http").map { try ListenAddress(parsing: $0) }
+        http =
+            try config.string(forKey: "http").map { try ListenAddress(parsing: $0) }
             ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 8080) : nil)
-        resp = try config.string(forKey: "resp").map { try ListenAddress(parsing: $0) }
+        resp =
+            try config.string(forKey: "resp").map { try ListenAddress(parsing: $0) }
             ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 6379) : nil)
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
@@ -74,7 +76,8 @@ struct ServerConfiguration: Sendable {
             }
         }
         guard allowed, !id.isEmpty, id.utf8.count <= 64 else {
-            throw ServerError.configuration("'\(id)' is not usable as --id; take 1 to 64 letters, digits, '.', '_' or '-'")
+            throw ServerError.configuration(
+                "'\(id)' is not usable as --id; take 1 to 64 letters, digits, '.', '_' or '-'")
         }
     }
 }

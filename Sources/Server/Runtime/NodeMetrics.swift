@@ -39,7 +39,10 @@ final class NodeMetrics: Sendable {
             ("strata_raft_leader", "1 on the node that leads the group.", { $0.role == .leader ? 1 : 0 }),
             ("strata_raft_term", "Current term of the group.", { Double($0.term) }),
             ("strata_raft_commit_index", "Newest entry known to be committed.", { Double($0.commitIndex) }),
-            ("strata_raft_applied_index", "Newest entry that the state machine has applied.", { Double($0.appliedIndex) }),
+            (
+                "strata_raft_applied_index", "Newest entry that the state machine has applied.",
+                { Double($0.appliedIndex) }
+            ),
             ("strata_raft_last_index", "Newest entry of the group's log.", { Double($0.lastIndex) }),
         ]
         guard !groups.isEmpty else { return }

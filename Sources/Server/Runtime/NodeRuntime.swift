@@ -59,7 +59,8 @@ final class NodeRuntime: Sendable {
     ) async throws -> Services {
         try await withCheckedThrowingContinuation { continuation in
             let host = WorkerThread(name: "strata-host") { [self] in
-                let environment = RuntimeEnvironment(storage: storage, blocking: blocking, inbox: inbox, transport: transport)
+                let environment = RuntimeEnvironment(
+                    storage: storage, blocking: blocking, inbox: inbox, transport: transport)
                 do throws(NodeError) {
                     let node = try Node(
                         cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,

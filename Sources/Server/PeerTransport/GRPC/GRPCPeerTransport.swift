@@ -139,10 +139,11 @@ final class GRPCPeerTransport: PeerTransport {
         }
     }
 
-    private typealias Call = @Sendable (
-        Metadata, CallOptions, @escaping @Sendable (RPCWriter<Strata_V1_PeerBatch>) async throws -> Void,
-        @escaping @Sendable (ClientResponse<Strata_V1_PeerSummary>) async throws -> Strata_V1_PeerSummary
-    ) async throws -> Strata_V1_PeerSummary
+    private typealias Call =
+        @Sendable (
+            Metadata, CallOptions, @escaping @Sendable (RPCWriter<Strata_V1_PeerBatch>) async throws -> Void,
+            @escaping @Sendable (ClientResponse<Strata_V1_PeerSummary>) async throws -> Strata_V1_PeerSummary
+        ) async throws -> Strata_V1_PeerSummary
 
     /// Sends what comes into a queue over one client-streaming call, which lasts as long as the connection.
     private func carry(_ queue: LaneQueue, by call: Call) async throws {
