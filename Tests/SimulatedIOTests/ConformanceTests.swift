@@ -207,39 +207,3 @@ func expectFailure(
         }
     }
 }
-
-@Suite struct PosixTests {
-    @Test func theLockNamesItsOwner() throws {
-        try Backend.posix.withFolder { files, folder in
-            let lock = try files.lock(folder)
-            let error = #expect(throws: FileIOError.self) { try files.lock(folder) }
-            #expect(error?.detail.contains("process \(getpid())") == true)
-            lock.release()
-        }
-    }
-
-    @Test func kernelReasonsAreTold() throws {
-        try Backend.posix.withFolder { files, folder in
-            let error = #expect(throws: FileIOError.self) { try files.open(folder + "/none", .read) }
-            #expect(error?.errno == ENOENT && error?.detail == "No such file or directory")
-            // A full device that every Linux has.
-            let full = try files.open("/dev/full", .readWrite)
-            expectFailure(.noSpace) { try full.write(bytes: [1], at: 0) }
-        }
-    }
-
-    @Test func descriptorsAreClosed() throws {
-        try Backend.posix.withFolder { files, folder in
-            let before = try files.list("/proc/self/fd").count
-            for _ in 0..<100 {
-                let file = try files.open(folder + "/file", .createOrOpen)
-                try file.write(bytes: [1], at: 0)
-                try files.syncDirectory(folder)
-                _ = try? files.open(folder, .read)
-                try files.lock(folder).release()
-            }
-            // Other tests run beside this one and may hold a few.
-            #expect(try files.list("/proc/self/fd").count < before + 50)
-        }
-    }
-}
