@@ -38,7 +38,7 @@ import Testing
     }
 
     @Test func aLostWriteIsFound() throws {
-        let server = try FakeRESPServer { command, number in command[0] == "SET" && number == 20 ? .lose : .honest }
+        let server = try FakeRESPServer { command, number in command[0] == "SET" && number == 1 ? .lose : .honest }
         defer { server.stop() }
         let written = try KeyValueScenario.write(plan([server]), codec: codec, live: LiveCounters())
         #expect(written.result.counts.unknown == 0)

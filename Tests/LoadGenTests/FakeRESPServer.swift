@@ -58,30 +58,34 @@ final class FakeRESPServer: Sendable {
     var values: [String: [UInt8]] { state.withLock { $0.values } }
     var commands: Int { state.withLock { $0.commands } }
 
-    /// Closes the listener and every connection, as a killed process would.
+    /// Ends the listener and every connection, as a killed process would. Each descriptor is closed by the thread that
+    /// reads from it, so that none is closed twice or after its number went to somebody else.
     func stop() {
-        let open = state.withLock { state in
+        state.withLock { state in
+            guard !state.isStopped else { return }
             state.isStopped = true
-            return state.open
+            shutdown(listener, Int32(SHUT_RDWR))
+            for socket in state.open { shutdown(socket, Int32(SHUT_RDWR)) }
         }
-        shutdown(listener, Int32(SHUT_RDWR))
-        close(listener)
-        for socket in open { shutdown(socket, Int32(SHUT_RDWR)) }
     }
 
     private func accept() {
         while true {
             let socket = Glibc.accept(listener, nil, nil)
-            guard socket >= 0 else { return }
+            guard socket >= 0 else { break }
             let isWelcome = state.withLock { state in
-                state.open.append(socket)
+                if !state.isStopped { state.open.append(socket) }
                 return !state.isStopped
             }
             guard isWelcome else {
                 close(socket)
-                return
+                break
             }
             WorkerThread { [self] in serve(socket) }.detach()
+        }
+        state.withLock { state in
+            state.isStopped = true
+            close(listener)
         }
     }
 
@@ -98,8 +102,10 @@ final class FakeRESPServer: Sendable {
             guard count > 0 else { break }
             buffer.append(contentsOf: chunk[..<count])
         }
-        state.withLock { $0.open.removeAll { $0 == socket } }
-        close(socket)
+        state.withLock { state in
+            state.open.removeAll { $0 == socket }
+            close(socket)
+        }
     }
 
     private func reply(_ command: [[UInt8]]) -> [UInt8]? {
