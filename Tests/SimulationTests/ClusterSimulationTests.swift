@@ -44,6 +44,8 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
         let world = cluster.world
         #expect(world.run(for: 5_000_000_000, until: { cluster.leader != nil }), "seed \(seed): no leader")
         let oracles = (0..<8).map { KeyOracle($0) }
+        let topic = TopicOracle()
+        topic.create(in: cluster)
         for step in 0..<40 {
             if world.random.chance(0.15) { cluster.nodes.randomElement(using: &world.random)?.crash() }
             if world.random.chance(0.1) {
@@ -53,6 +55,7 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
             for node in cluster.nodes where !node.isUp && world.random.chance(0.4) { try node.start() }
             for _ in 0..<5 {
                 for oracle in oracles { write(oracle, cluster) }
+                topic.produce(in: cluster)
                 world.run(for: 20_000_000)
             }
         }
@@ -61,6 +64,9 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
         world.run(for: 8_000_000_000)
         #expect(world.run(for: 20_000_000_000, until: { cluster.hasConverged }), "seed \(seed): no convergence")
         for oracle in oracles { check(oracle, cluster, seed: seed) }
+        let acknowledged = oracles.reduce(0) { $0 + $1.state.withLock(\.acknowledged) }
+        #expect(acknowledged > 30, "seed \(seed): the run was too harsh to mean anything")
+        try topic.check(cluster, seed: seed)
         let hashes = try cluster.nodes.compactMap { try $0.node?.store.stateHash() }
         #expect(hashes.count == 3 && Set(hashes).count == 1, "seed \(seed): replicas differ")
         return world.hash
