@@ -4,7 +4,7 @@ import Glibc
 enum TemporaryFolder {
     static func make() -> String {
         var template = Array(
-            ((getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/strata-storage-XXXXXX").utf8CString)
+            ((getenv("TMPDIR").map { String(cString: $0) } ?? P_tmpdir) + "/strata-storage-XXXXXX").utf8CString)
         guard let made = mkdtemp(&template) else { preconditionFailure("no temporary folder can be made") }
         return String(cString: made)
     }
