@@ -64,7 +64,9 @@ public final class Node {
         let durability = options.durability
         try opener.open("controller", folder: "node/controller", indexed: true)
             .start(.controller, on: host, machine: controller, durability: durability)
-        try opener.open("keyvalue", folder: "node/keyvalue/log", indexed: true)
+        let keyValueLog = try opener.open("keyvalue", folder: "node/keyvalue/log", indexed: true)
+        try Self.check(store, against: keyValueLog.log)
+        keyValueLog
             .start(.keyValue, on: host, machine: KeyValueMachine(store: store), durability: durability)
         self.host = host
         self.store = store
@@ -75,6 +77,21 @@ public final class Node {
             inbox: inbox, topics: topics, statuses: statuses, cluster: cluster, member: member, blocking: blocking,
             clock: clock)
     }
+
+    /// The log must continue where the store's files end: without a gap, and without having forgotten what they hold.
+    private static func check(_ store: any KeyValueStore, against log: SegmentedLog) throws(NodeError) {
+        let flushed = store.flushed.index
+        if log.firstIndex > flushed + 1 {
+            throw .inconsistent(
+                "the store ends at entry \(flushed) and its log begins at \(log.firstIndex): entries between them are lost; "
+                    + "restore the data folder from a backup")
+        }
+        if log.lastIndex < flushed {
+            throw .inconsistent(
+                "the store holds entries up to \(flushed) and its log ends at \(log.lastIndex): the log was replaced or "
+                    + "cut; restore the data folder from a backup")
+        }
+    }
 }
 
 /// Why a node could not be opened.
@@ -82,12 +99,15 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
     case files(FileIOError)
     case log(SegmentedLogError)
     case storage(StorageError)
+    /// Store and log do not fit together.
+    case inconsistent(String)
 
     public var description: String {
         switch self {
         case .files(let error): error.description
         case .log(let error): "\(error)"
         case .storage(let error): "\(error)"
+        case .inconsistent(let why): why
         }
     }
 }
