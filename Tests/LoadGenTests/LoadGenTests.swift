@@ -124,4 +124,23 @@ import Testing
         }
     }
 
+    @Test func lostDataDecidesTheExitStatus() {
+        let environment = RunEnvironment.capture(dataFolder: "/", checkout: nil)
+        let identity = RunIdentity(
+            host: "h", backend: "b", allocator: "a", durability: "d", topology: "t", engine: "e", transport: "p")
+        var report = RunReport(
+            run: "r", suite: "main", name: nil, command: [], started: .now(), seed: 1, nodes: 3, identity: identity,
+            environment: environment)
+        #expect(LabRun.status(of: report, isStrict: true) == .success)
+        report.checks = [Check("late", passed: false, detail: "")]
+        #expect(LabRun.status(of: report, isStrict: false) == .success)
+        #expect(LabRun.status(of: report, isStrict: true) == .invalid)
+        report.state = .aborted
+        #expect(LabRun.status(of: report, isStrict: true) == .interrupted)
+        report.state = .failed
+        #expect(LabRun.status(of: report, isStrict: true) == .failed)
+        report.checks.append(Check("lost", passed: false, detail: "", isAboutData: true))
+        #expect(LabRun.status(of: report, isStrict: false) == .dataLost)
+        #expect(ExitStatus.dataLost.rawValue == 3)
+    }
 }

@@ -18,3 +18,12 @@ public enum RunID {
         String(part.map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })
     }
 }
+
+extension RunReport {
+    /// Gives the run its name from what is known of it now. Once the files are written it must not change any more.
+    public mutating func nameRun(started: WallTime) {
+        run = RunID.make(
+            started: started, environment: environment, suite: name ?? suite, backend: identity.backend,
+            allocator: identity.allocator, seed: seed ^ UInt64(bitPattern: started.milliseconds))
+    }
+}

@@ -13,41 +13,42 @@ enum LabRun {
         SignalThread.start()
         let started = WallTime.now()
         let folder = FileManager.default.currentDirectoryPath
-        var report = try emptyReport(plan, started: started, folder: folder, isEmbedded: external == nil)
+        var report = emptyReport(plan, started: started, folder: folder, external)
         let target: Target
-        if let external { target = external } else { target = try embedded(plan, run: report.run, folder: folder) }
-        if target.cluster != nil {
-            report.floor = try probe(folder: "\(folder)/.bench-data/\(report.run)")
+        if let external {
+            target = external
+        } else {
+            // The run's full name holds what the servers say of themselves, so it is not known before they run.
+            let data = "\(folder)/.bench-data/\(started.compact)-\(getpid())"
+            target = try embedded(plan, folder: data)
+            report.floor = try probe(folder: data)
         }
         report = Suite(plan, target: target, report: report, started: started).run()
         return finish(report, options)
     }
 
     private static func emptyReport(
-        _ plan: SuitePlan, started: WallTime, folder: String, isEmbedded: Bool
-    ) throws(LoadGenError) -> RunReport {
+        _ plan: SuitePlan, started: WallTime, folder: String, _ external: Target?
+    ) -> RunReport {
         let executable = try? PackageCheckout.runningExecutable()
         let checkout = executable.flatMap { PackageCheckout.containing(executable: $0)?.folder }
         let environment = RunEnvironment.capture(dataFolder: folder, checkout: checkout)
-        let topology = isEmbedded ? "colocated-\(plan.nodes)" : "external"
+        let nodes = external?.respEndpoints.count ?? plan.nodes
         let unknown = ServerFacts.unknown
         let identity = RunIdentity(
-            host: environment.host, backend: unknown, allocator: unknown, durability: unknown, topology: topology,
-            engine: unknown, transport: unknown)
-        // The switches are known only once the servers run; the name says what was asked for: the servers' defaults.
-        let run = RunID.make(
-            started: started, environment: environment, suite: plan.name ?? plan.kind.rawValue, backend: "auto",
-            allocator: "auto", seed: plan.seed ^ UInt64(bitPattern: started.milliseconds))
-        return RunReport(
-            run: run, suite: plan.kind.rawValue, name: plan.name, command: plan.command, started: started,
-            seed: plan.seed, nodes: plan.nodes, identity: identity, environment: environment)
+            host: environment.host, backend: unknown, allocator: unknown, durability: unknown,
+            topology: external == nil ? "colocated-\(nodes)" : "external", engine: unknown, transport: unknown)
+        var report = RunReport(
+            run: "", suite: plan.kind.rawValue, name: plan.name, command: plan.command, started: started,
+            seed: plan.seed, nodes: nodes, identity: identity, environment: environment)
+        report.nameRun(started: started)
+        return report
     }
 
-    private static func embedded(_ plan: SuitePlan, run: String, folder: String) throws(LoadGenError) -> Target {
+    private static func embedded(_ plan: SuitePlan, folder: String) throws(LoadGenError) -> Target {
         let server = try EmbeddedCluster.serverExecutable()
         let options = EmbeddedCluster.Options(
-            nodes: plan.nodes, folder: "\(folder)/.bench-data/\(run)", keepData: plan.keepData,
-            seed: plan.seed ^ UInt64(getpid()))
+            nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()))
         return .embedded(try EmbeddedCluster(options, serverExecutable: server))
     }
 
@@ -69,11 +70,16 @@ enum LabRun {
             }
         }
         StandardOutput.write(ConsoleReport.render(report, files: files))
+        return status(of: report, isStrict: options.strict)
+    }
+
+    /// What a finished run tells its caller: lost data before anything else.
+    static func status(of report: RunReport, isStrict: Bool) -> ExitStatus {
         if report.dataCheckFailed { return .dataLost }
         switch report.state {
         case .aborted: return .interrupted
         case .failed: return .failed
-        case .complete: return options.strict && !report.valid ? .invalid : .success
+        case .complete: return isStrict && !report.valid ? .invalid : .success
         }
     }
 }

@@ -103,8 +103,10 @@ final class Progress: Sendable {
             let usage = usage(&state, now)
             if isTerminal {
                 clear(&state)
+                // A line that wraps would count as two, and the block could not be redrawn in its place.
+                let columns = StandardError.columns
                 let lines = [bar(scenario, now), load, usage].filter { !$0.isEmpty }
-                StandardError.write(lines.map { $0 + "\n" }.joined())
+                StandardError.write(lines.map { $0.prefix(columns - 1) + "\n" }.joined())
                 state.drawnLines = lines.count
             } else {
                 let elapsed = NumberText.fixed(MonotonicClock.seconds(from: started, to: now), 1)

@@ -4,6 +4,13 @@ import Glibc
 enum StandardError {
     static var isTerminal: Bool { isatty(2) == 1 }
 
+    /// Columns of the terminal; 80 when it does not say.
+    static var columns: Int {
+        var size = winsize()
+        guard ioctl(2, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return 80 }
+        return Int(size.ws_col)
+    }
+
     static func write(_ text: String) {
         writeAll(text, to: 2)
     }

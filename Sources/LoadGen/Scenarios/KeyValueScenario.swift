@@ -46,7 +46,7 @@ enum KeyValueScenario {
             }, live: live)
         let title =
             "SET over RESP to \(plan.target), 16 B keys, \(codec.valueBytes) B values, "
-            + "\(NumberText.grouped(UInt64(keys))) random keys, quorum + fsync"
+            + "\(NumberText.grouped(UInt64(keys))) random keys"
         return Written(
             result: result("kv_write", "put", title, plan, codec, outcomes), ledgers: outcomes.map(\.workload.ledger),
             firstError: outcomes.lazy.compactMap(\.firstError).first)

@@ -98,6 +98,7 @@ final class Suite {
         report.identity.durability = facts.durability
         report.identity.engine = facts.engine
         report.identity.transport = facts.transport
+        report.nameRun(started: started)
     }
 
     func watchNodes() {
@@ -117,7 +118,7 @@ final class Suite {
             warmupSeconds: self.plan.warmupSeconds, windowSeconds: self.plan.ingestSeconds, seed: codec.seed,
             timestamp: started.milliseconds)
         progress.begin(
-            "ingest", "100 B records, batches of 1000, quorum + fsync",
+            "ingest", "100 B records, batches of 1000, acks=quorum",
             seconds: plan.warmupSeconds + plan.windowSeconds,
             live: live)
         let outcome = try Blocking.run { try await IngestScenario.run(plan, live: live) }
