@@ -12,15 +12,30 @@ struct NodeStack {
     init(
         configuration: ServerConfiguration, folder: DataFolder, member: Member, fileSystem: any FileSystem,
         logger: Logger
-    ) {
-        let switches = Switches()
+    ) async throws {
+        var switches = Switches()
+        switches.transport = configuration.transport.rawValue
         let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
             member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
         let runtime = NodeRuntime(logger: logger, metrics: metrics)
         let gate = ServiceGate(directory: directory)
         let fatal = FatalSignal()
-        let transport = GRPCPeerTransport(directory: directory, inbox: runtime.inbox, logger: logger) { reason in
+        let group = MultiThreadedEventLoopGroup.singleton
+        // Bound before anybody is told of it; without peers there is nobody to listen to.
+        var listeners: [any Service] = []
+        if configuration.transport == .tcp,
+            !configuration.peers.isEmpty || folder.identity.cluster?.members.count ?? 1 > 1
+        {
+            let listener = try await TCPPeerListener(
+                host: configuration.address.host, directory: directory, inbox: runtime.inbox, group: group,
+                logger: logger)
+            directory.tcpPort = listener.port
+            listeners.append(listener)
+        }
+        let transport = PeerNetwork(
+            kind: configuration.transport, directory: directory, inbox: runtime.inbox, group: group, logger: logger
+        ) { reason in
             fatal.fail(.refused(reason))
         }
         var services: [any Service] = [
@@ -36,7 +51,7 @@ struct NodeStack {
                 ],
                 logger: logger),
         ]
-        let group = MultiThreadedEventLoopGroup.singleton
+        services += listeners
         if let http = configuration.http {
             services.append(
                 HTTPServer(

@@ -35,6 +35,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "gRPC addresses of the other nodes, separated by commas, bare or as id=host:port.")
     var peers: String?
 
+    @Option(help: "How peers talk: tcp (framed, faster) or grpc.")
+    var transport: String?
+
     @Option(help: "The data folder.")
     var data: String?
 
@@ -58,7 +61,7 @@ struct ServeCommand: AsyncParsableCommand {
             address: configuration.address.description)
         var logger = Logger(label: "strata")
         logger[metadataKey: "node"] = "\(member.name)"
-        let stack = NodeStack(
+        let stack = try await NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
         logger.info("starting", metadata: ["data": "\(configuration.data)"])
         var group = ServiceGroupConfiguration(
@@ -91,6 +94,7 @@ struct ServeCommand: AsyncParsableCommand {
         set(["http"], http)
         set(["resp"], resp)
         set(["peers"], peers)
+        set(["transport"], transport)
         set(["data"], data)
         set(["log", "level"], logLevel)
         var providers: [any ConfigProvider] = [

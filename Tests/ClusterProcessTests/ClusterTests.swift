@@ -21,8 +21,10 @@ extension ProcessTests {
             #expect(metrics.status == 0, "\(metrics.output)\(metrics.errors)")
         }
 
-        @Test func theLeaderIsKilledAndNothingIsLost() throws {
+        @Test(arguments: ["tcp", "grpc"])
+        func theLeaderIsKilledAndNothingIsLost(transport: String) throws {
             let cluster = try TestCluster()
+            for node in cluster.nodes { node.extraArguments = ["--transport", transport] }
             try cluster.start()
             for number in 0..<20 { #expect(try cluster.nodes[number % 3].set("k\(number)", "v\(number)") == 200) }
             let leader = try cluster.waitForLeader()

@@ -10,6 +10,7 @@ final class TestNode {
     let resp: Int
     let folder: String
     var peers: [Int] = []
+    var extraArguments: [String] = []
     private(set) var program: Program?
     private var starts = 0
 
@@ -27,7 +28,7 @@ final class TestNode {
             "\(folder)/\(name)",
         ]
         if !peers.isEmpty { arguments += ["--peers", peers.map { ":\($0)" }.joined(separator: ",")] }
-        return arguments
+        return arguments + extraArguments
     }
 
     func start() throws {

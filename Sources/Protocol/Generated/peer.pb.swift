@@ -55,6 +55,9 @@ public nonisolated struct Strata_V1_PeerIdentity: Sendable {
   /// Version of this protocol.
   public var protocolVersion: UInt32 = 0
 
+  /// Port of the framed TCP transport, on the host of `address`; 0 when this node has none.
+  public var tcpPort: UInt32 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -162,7 +165,7 @@ fileprivate nonisolated let _protobuf_package = "strata.v1"
 
 nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PeerIdentity"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -177,6 +180,7 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
       case 5: try { try decoder.decodeRepeatedMessageField(value: &self.members) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.expectedMembers) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
+      case 8: try { try decoder.decodeSingularUInt32Field(value: &self.tcpPort) }()
       default: break
       }
     }
@@ -204,6 +208,9 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if self.protocolVersion != 0 {
       try visitor.visitSingularUInt32Field(value: self.protocolVersion, fieldNumber: 7)
     }
+    if self.tcpPort != 0 {
+      try visitor.visitSingularUInt32Field(value: self.tcpPort, fieldNumber: 8)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -215,6 +222,7 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if lhs.members != rhs.members {return false}
     if lhs.expectedMembers != rhs.expectedMembers {return false}
     if lhs.protocolVersion != rhs.protocolVersion {return false}
+    if lhs.tcpPort != rhs.tcpPort {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -13,6 +13,7 @@ import Logging
 /// | `strata.http` | `STRATA_HTTP` | `--http` | `127.0.0.1:8080`; off with peers |
 /// | `strata.resp` | `STRATA_RESP` | `--resp` | `127.0.0.1:6379`; off with peers |
 /// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
+/// | `strata.transport` | `STRATA_TRANSPORT` | `--transport` | `tcp` |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
 struct ServerConfiguration: Sendable {
@@ -22,6 +23,7 @@ struct ServerConfiguration: Sendable {
     var http: ListenAddress?
     var resp: ListenAddress?
     var peers: [ListenAddress]
+    var transport: PeerTransportKind
     var data: String
     var logLevel: Logger.Level
 
@@ -57,6 +59,12 @@ struct ServerConfiguration: Sendable {
         resp =
             try config.string(forKey: "resp").map { try ListenAddress(parsing: $0) }
             ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 6379) : nil)
+        let transport = config.string(forKey: "transport") ?? PeerTransportKind.tcp.rawValue
+        guard let kind = PeerTransportKind(rawValue: transport) else {
+            let kinds = PeerTransportKind.allCases.map(\.rawValue).joined(separator: " or ")
+            throw ServerError.configuration("'\(transport)' is not a peer transport; take \(kinds)")
+        }
+        self.transport = kind
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {

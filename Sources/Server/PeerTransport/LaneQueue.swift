@@ -6,7 +6,6 @@ final class LaneQueue: Sendable {
     private struct State {
         var batches: [[UInt8]] = []
         var bytes = 0
-        var isOpen = false
         var dropped: UInt64 = 0
     }
 
@@ -20,12 +19,12 @@ final class LaneQueue: Sendable {
         (signal, ring) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Batches that did not fit or found no connection.
+    /// Batches that did not fit.
     var dropped: UInt64 { state.withLock { $0.dropped } }
 
     func push(_ batch: [UInt8]) {
         let queued = state.withLock { state in
-            guard state.isOpen, state.bytes + batch.count <= bytesMax else {
+            guard state.bytes + batch.count <= bytesMax else {
                 state.dropped += 1
                 return false
             }
@@ -34,15 +33,6 @@ final class LaneQueue: Sendable {
             return state.batches.count == 1
         }
         if queued { ring.yield() }
-    }
-
-    /// A connection is there (or gone); what was queued for the old one is void.
-    func setOpen(_ isOpen: Bool) {
-        state.withLock { state in
-            state.isOpen = isOpen
-            state.batches = []
-            state.bytes = 0
-        }
     }
 
     /// Everything queued, joined into batches of at most `batchBytesMax` unless a single one is larger.

@@ -16,12 +16,19 @@ final class PeerDirectory: Sendable {
     let member: Member
     let expected: Int
     private let state: Mutex<State>
+    private let boundPort = Atomic<Int>(0)
 
     init(member: Member, expected: Int, formed: FormedCluster?) {
         self.member = member
         self.expected = expected
         let phase: Phase = formed.map { .formed($0) } ?? .forming(Formation(member: member, expected: expected))
         state = Mutex(State(phase: phase))
+    }
+
+    /// Port of the TCP transport's listener; 0 until it is bound.
+    var tcpPort: Int {
+        get { boundPort.load(ordering: .relaxed) }
+        set { boundPort.store(newValue, ordering: .relaxed) }
     }
 
     /// What this node says of itself.

@@ -13,7 +13,7 @@ struct NodeService: Service {
     let folder: DataFolder
     let directory: PeerDirectory
     let runtime: NodeRuntime
-    let transport: GRPCPeerTransport
+    let transport: PeerNetwork
     let gate: ServiceGate
     let fileSystem: any FileSystem
     let switches: Switches

@@ -7,8 +7,10 @@ import SwiftProtobuf
 let peerProtocolVersion: UInt32 = 1
 
 extension Strata_V1_PeerIdentity {
-    init(_ view: PeerView) {
+    init(_ directory: PeerDirectory) {
         self.init()
+        let view = directory.view
+        tcpPort = UInt32(directory.tcpPort)
         nodeID = view.member.name
         incarnation = view.member.incarnation
         address = view.member.address

@@ -19,7 +19,7 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
             logger.warning("refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal)"])
         }
         return .with {
-            $0.identity = Strata_V1_PeerIdentity(directory.view)
+            $0.identity = Strata_V1_PeerIdentity(directory)
             $0.refusal = refusal ?? ""
         }
     }

@@ -1,0 +1,56 @@
+// A peer over gRPC: two client-streaming calls that last as long as the connection, one for each lane.
+import Cluster
+import Foundation
+import GRPCCore
+import StrataProtocol
+import SwiftProtobuf
+
+final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
+    private let control = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.control))
+    private let bulk = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.bulk))
+    private let peer: Strata_V1_Peer.Client<Transport>
+    private let identity: Strata_V1_PeerIdentity
+
+    init(peer: Strata_V1_Peer.Client<Transport>, identity: Strata_V1_PeerIdentity) {
+        self.peer = peer
+        self.identity = identity
+    }
+
+    func push(_ batch: [UInt8], lane: PeerLane) {
+        (lane == .control ? control : bulk).push(batch)
+    }
+
+    var dropped: UInt64 { control.dropped + bulk.dropped }
+
+    func run() async throws {
+        let peer = peer
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await self.carry(self.control) { try await peer.requestVote(options: $0, requestProducer: $1) }
+            }
+            group.addTask {
+                try await self.carry(self.bulk) { try await peer.appendEntries(options: $0, requestProducer: $1) }
+            }
+            try await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private typealias Producer = @Sendable (RPCWriter<Strata_V1_PeerBatch>) async throws -> Void
+
+    private func carry(
+        _ queue: LaneQueue, by call: (CallOptions, @escaping Producer) async throws -> Strata_V1_PeerSummary
+    ) async throws {
+        var options = CallOptions.defaults
+        options.waitForReady = false
+        let identity = identity
+        _ = try await call(options) { writer in
+            try await writer.write(.with { $0.identity = identity })
+            for await _ in queue.arrivals {
+                for batch in queue.take(batchBytesMax: PeerLimits.batchBytesMax) {
+                    try await writer.write(.with { $0.messages = Data(batch) })
+                }
+            }
+        }
+    }
+}

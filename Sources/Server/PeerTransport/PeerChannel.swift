@@ -1,0 +1,35 @@
+// The seam between the network of peers, which knows who is connected, and the transports, which carry bytes. Both transports
+// keep control traffic and bulk traffic apart, are bounded, and drop rather than wait.
+import Cluster
+
+/// How peers talk once they have shaken hands.
+enum PeerTransportKind: String, Sendable, CaseIterable {
+    /// Client-streaming gRPC calls.
+    case grpc
+    /// Length-prefixed frames over plain TCP connections.
+    case tcp
+}
+
+/// One way to one connected peer.
+protocol PeerChannel: AnyObject, Sendable {
+    /// Queues a batch; must not block, may drop. Called from the host's thread.
+    func push(_ batch: [UInt8], lane: PeerLane)
+
+    /// Batches that were dropped because too many bytes waited.
+    var dropped: UInt64 { get }
+
+    /// Carries what is pushed until the connection breaks or the task is cancelled.
+    func run() async throws
+}
+
+/// Bounds of a peer's queues.
+enum PeerLimits {
+    /// Bytes that may wait for one peer; a slow peer loses what exceeds it and catches up later.
+    static func waitingBytesMax(_ lane: PeerLane) -> Int {
+        lane == .control ? 4 * 1024 * 1024 : 64 * 1024 * 1024
+    }
+    /// Bytes joined into one gRPC message.
+    static let batchBytesMax = 4 * 1024 * 1024
+    /// One frame on a TCP connection.
+    static let frameBytesMax = 128 * 1024 * 1024
+}
