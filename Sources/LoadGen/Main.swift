@@ -15,7 +15,7 @@ enum Main {
     private static func run(_ arguments: [String]) -> ExitStatus {
         let command: any ParsableCommand
         do {
-            command = try LoadGenCommand.parseAsRoot(arguments)
+            command = try LoadGenCommand.parseAsRoot(StorageCommand.normalise(arguments))
         } catch {
             let text = LoadGenCommand.fullMessage(for: error) + "\n"
             guard LoadGenCommand.exitCode(for: error) == .success else {
@@ -24,6 +24,14 @@ enum Main {
             }
             StandardOutput.write(text)
             return .success
+        }
+        if let storage = command as? StorageCommand {
+            do throws(LoadGenError) {
+                return try StorageRun.run(storage, arguments: arguments)
+            } catch {
+                StandardError.write("LoadGen: \(error)\n")
+                return error.exitCode
+            }
         }
         guard let lab = command as? any LabCommand else {
             // `--help` of the root command arrives as a command of its own.

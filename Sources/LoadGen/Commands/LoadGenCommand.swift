@@ -12,7 +12,8 @@ struct LoadGenCommand: ParsableCommand {
             Exit codes: 0 done · 1 failed · 2 wrong usage · 3 acknowledged data lost or wrong · 4 not valid (--strict) \
             · 130 interrupted.
             """,
-        subcommands: [SuiteCommand.self, FailoverCommand.self], defaultSubcommand: SuiteCommand.self)
+        subcommands: [SuiteCommand.self, FailoverCommand.self, StorageCommand.self],
+        defaultSubcommand: SuiteCommand.self)
 }
 
 /// A command that runs the lab.

@@ -1,0 +1,43 @@
+// The verbs of `LoadGen storage`, named as in RocksDB's db_bench, so that one command line can be typed to both.
+import ArgumentParser
+
+/// One measurement, or one step between measurements.
+enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
+    case fillseq, fillrandom, overwrite, fillsync
+    case readrandom, readmissing, readseq, seekrandom, readwhilewriting
+    case compact, flush, waitforcompaction
+
+    /// Begins with an empty store unless --use-existing-db was given.
+    var startsFresh: Bool {
+        switch self {
+        case .fillseq, .fillrandom, .fillsync: true
+        default: false
+        }
+    }
+
+    var writes: Bool {
+        switch self {
+        case .fillseq, .fillrandom, .overwrite, .fillsync, .readwhilewriting: true
+        default: false
+        }
+    }
+
+    /// What one operation is, for labels.
+    var operation: String {
+        switch self {
+        case .fillseq, .fillrandom, .overwrite, .fillsync: "put"
+        case .readrandom, .readmissing, .readwhilewriting: "get"
+        case .readseq: "next"
+        case .seekrandom: "seek"
+        case .compact, .flush, .waitforcompaction: rawValue
+        }
+    }
+
+    /// Runs once and by itself, whatever --threads and --num say.
+    var isSingle: Bool {
+        switch self {
+        case .compact, .flush, .waitforcompaction: true
+        default: false
+        }
+    }
+}
