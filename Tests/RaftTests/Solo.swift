@@ -68,6 +68,11 @@ struct Solo {
         return try core.propose(entries, log: disk, into: &ready)
     }
 
+    @discardableResult
+    mutating func propose(_ change: ConfigurationChange) throws(ConfigurationRefused) -> LogIndex {
+        try core.propose(change, byteCount: change.isLeave ? 0 : 8, log: disk, into: &ready)
+    }
+
     /// Drains, with the storage work handed over but not finished.
     @discardableResult
     mutating func drain() -> Ready {

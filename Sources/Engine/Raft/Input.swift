@@ -6,8 +6,16 @@ public enum Input: Hashable, Sendable {
     /// One tick of the host's clock (10 ms in Strata's hosts; the core only counts).
     case tick
     case receive(Message)
+    /// A `snapshot` message, once the whole snapshot is there, with the configuration as of its index. Hosts whose
+    /// members never change may use ``receive(_:)`` instead.
+    case receiveSnapshot(Message, Configuration)
     /// Ask for a read index. `context` is unique per node and never reused.
     case readIndex(context: UInt64)
+    /// As ``readIndex(context:)``, answered at once while the lease of this leader holds. Needs `Settings.leaseReads`.
+    /// Before the value leaves, the host looks at ``RaftCore/holdsLease`` once more, or repeats the read.
+    case leaseRead(context: UInt64)
+    /// The process stood still for longer than a tick or two (a gap between turns): what was measured in ticks is void.
+    case paused
     /// Everything up to `index`, whose entry had `term` when it was handed to storage, is durable. The term guards
     /// against an overwritten suffix (etcd-io/raft `rawnode.go`, the ABA comment). Of one storage round, report
     /// ``hardStateDurable(_:)`` first: completions in the opposite order are safe but may be ignored after a
@@ -17,6 +25,10 @@ public enum Input: Hashable, Sendable {
     case hardStateDurable(HardState)
     /// The state machine has applied everything up to `index`.
     case applied(LogIndex)
+    /// The state machine has reached the oldest unapplied entry of kind ``EntryKind/configuration``; this is its
+    /// content (``ConfigurationChange/leave`` for an entry without bytes). A change that the configuration refuses has
+    /// no effect, on any member.
+    case configurationApplied(ConfigurationChange)
     /// Entries that a ``LogReader`` reported as pending are in memory now: peers that waited can be served. Not needed
     /// for proposed entries: those are read from ``Ready/entries`` until the host has drained them.
     case entriesAvailable

@@ -15,7 +15,8 @@ public struct Message: Hashable, Sendable {
         /// Accepted: `index` = last index now known to match and durable. Rejected: `index` = the `index` of the
         /// append, `rejectHint` and `logTerm` = where the logs may agree (conflict hint by term).
         case appendResponse = 6
-        /// `commit` = min(match, commit) for this receiver; `context` = newest read request to confirm, 0 for none.
+        /// `commit` = min(match, commit) for this receiver; `context` = newest read round to confirm, 0 for none.
+        /// `force` with `index`: sleep, if your log ends at `index` and all of it is committed.
         case heartbeat = 7
         /// Echoes `context`.
         case heartbeatResponse = 8

@@ -3,12 +3,12 @@
 // replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below.
 
 /// Appends sent and not yet acknowledged, oldest first, bounded by messages and bytes.
-struct InflightWindow: Hashable, Sendable {
-    struct Sent: Hashable, Sendable {
-        var last: LogIndex
+package struct InflightWindow: Hashable, Sendable {
+    package struct Sent: Hashable, Sendable {
+        package var last: LogIndex
         var bytes: Int
     }
-    private(set) var sent: [Sent] = []
+    package private(set) var sent: [Sent] = []
     private(set) var bytes = 0
 
     mutating func add(last: LogIndex, bytes count: Int) {
@@ -37,18 +37,19 @@ struct InflightWindow: Hashable, Sendable {
 }
 
 /// One member as the leader sees it; the entry for the leader itself has `match` = its durable index.
-struct Progress: Hashable, Sendable {
-    enum State: UInt8, Hashable, Sendable {
+package struct Progress: Hashable, Sendable {
+    package enum State: UInt8, Hashable, Sendable {
         case probe, replicate, snapshot
     }
 
-    let id: NodeID
-    let isVoter: Bool
+    package let id: NodeID
+    /// In either half of a joint configuration.
+    var isVoter: Bool
     /// Known to match and durable there.
-    var match: LogIndex = 0
+    package var match: LogIndex = 0
     /// First entry to send next.
-    var next: LogIndex = 1
-    var state = State.probe
+    package var next: LogIndex = 1
+    package var state = State.probe
     /// Wait for an answer before sending more: a probe is out, or the window is full.
     var isWaiting = false
     /// The log reader is fetching the entries that this member needs.
@@ -61,7 +62,7 @@ struct Progress: Hashable, Sendable {
     var readAck: UInt64 = 0
     /// Its answer to this node's current (pre-)candidacy.
     var answer = VoteAnswer.none
-    var window = InflightWindow()
+    package var window = InflightWindow()
 
     init(id: NodeID, isVoter: Bool) {
         self.id = id
@@ -158,7 +159,8 @@ struct Progress: Hashable, Sendable {
             return true
         case .probe:
             if next != rejected + 1 { return false }
-            next = Swift.max(Swift.min(rejected, hint + 1), match + 1)
+            let lowest = Mutant.isOn(.nextFallsToMatch) ? 1 : match + 1
+            next = Swift.max(Swift.min(rejected, hint + 1), lowest)
             isWaiting = false
             sentCommit = Swift.min(sentCommit, next - 1)
             return true

@@ -11,14 +11,12 @@ enum VoteAnswer: UInt8, Hashable, Sendable {
     case none, granted, rejected
 }
 
-/// The voters of one configuration, in ascending order.
+/// The voters of one configuration, in ascending order. Of nobody no majority can ever be had.
 struct Majority: Hashable, Sendable {
     let voters: [NodeID]
 
     init(_ voters: [NodeID]) {
         let sorted = voters.sorted()
-        precondition(!sorted.isEmpty, "a group needs at least one voter")
-        precondition(sorted[0].rawValue != 0, "0 is not a node id")
         for position in 1..<max(sorted.count, 1) {
             precondition(sorted[position - 1] != sorted[position], "a voter is listed twice")
         }
@@ -26,7 +24,7 @@ struct Majority: Hashable, Sendable {
     }
 
     /// Votes needed to win.
-    var size: Int { voters.count / 2 + 1 }
+    var size: Int { Mutant.isOn(.quorumOneShort) ? (voters.count + 1) / 2 : voters.count / 2 + 1 }
 
     /// True when `node` is the only voter.
     func isSole(_ node: NodeID) -> Bool { voters.count == 1 && voters[0] == node }
@@ -63,5 +61,36 @@ struct Majority: Hashable, Sendable {
         }
         if granted >= size { return .won }
         return granted + open >= size ? .pending : .lost
+    }
+}
+
+/// The majorities that a decision needs: one, or while the configuration is joint, both.
+struct JointMajority: Hashable, Sendable {
+    let incoming: Majority
+    /// Nil unless joint.
+    let outgoing: Majority?
+
+    init(_ configuration: Configuration) {
+        let counted = Mutant.isOn(.learnersCount) ? configuration.learners : []
+        incoming = Majority(configuration.voters + counted)
+        let isSingle = !configuration.isJoint || Mutant.isOn(.jointIgnoresOutgoing)
+        outgoing = isSingle ? nil : Majority(configuration.outgoing)
+    }
+
+    /// True when `node` decides alone.
+    func isSole(_ node: NodeID) -> Bool { incoming.isSole(node) && (outgoing?.isSole(node) ?? true) }
+
+    func contains(_ node: NodeID) -> Bool { incoming.contains(node) || (outgoing?.contains(node) ?? false) }
+
+    func agreed(_ value: (NodeID) -> UInt64) -> UInt64 {
+        let reached = incoming.agreed(value)
+        guard let outgoing else { return reached }
+        return min(reached, outgoing.agreed(value))
+    }
+
+    func result(_ answer: (NodeID) -> VoteAnswer) -> VoteResult {
+        let first = incoming.result(answer)
+        guard let second = outgoing?.result(answer), first != second else { return first }
+        return first == .lost || second == .lost ? .lost : .pending
     }
 }

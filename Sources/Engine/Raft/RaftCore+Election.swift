@@ -4,31 +4,36 @@
 extension RaftCore {
     mutating func tick<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         if stallTicksLeft > 0 { stallTicksLeft -= 1 }
+        if settings.leaseReads { promiseElapsed = min(promiseElapsed + 1, settings.lossTicks) }
+        if isAsleep { return }
         electionElapsed += 1
         if role == .leader {
-            tickLeader(&ready)
+            tickLeader(reader, &ready)
             return
         }
         expireForwardedReads(&ready)
         if electionElapsed >= electionTimeout { campaign(reader, &ready) }
     }
 
-    private mutating func tickLeader(_ ready: inout Ready) {
+    private mutating func tickLeader<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         heartbeatElapsed += 1
+        lease.tick(settings)
         if electionElapsed >= settings.lossTicks {
             electionElapsed = 0
             transferTarget = nil
-            if settings.checkQuorum && !checkQuorum() {
+            leaveJointIfDue(reader, &ready)
+            if settings.checkQuorum && !checkQuorum() && !Mutant.isOn(.noQuorumCheck) {
                 becomeFollower(term, leader: nil, &ready)
                 return
             }
         }
+        if sleepIfIdle(&ready) { return }
         if heartbeatElapsed >= settings.heartbeatTicks { broadcastHeartbeat(&ready) }
     }
 
     /// True when a majority was heard from since the last check.
     private mutating func checkQuorum() -> Bool {
-        let isActive = majority.result { node in
+        let isActive = quorum.result { node in
             guard node != id, let slot = slot(of: node) else { return .granted }
             return progress[slot].recentActive ? .granted : .rejected
         }
@@ -43,7 +48,7 @@ extension RaftCore {
         electionElapsed = 0
         let loss = settings.lossTicks..<settings.lossTicks * 2
         if leader != nil || campaigns == 0 {
-            electionTimeout = random.next(in: loss)
+            electionTimeout = random.next(in: loss) + settings.priorityDelayTicks
             return
         }
         let scale = 1 << min(campaigns - 1, 3)
@@ -55,13 +60,15 @@ extension RaftCore {
     mutating func becomeFollower(_ newTerm: Term, leader newLeader: NodeID?, _ ready: inout Ready) {
         precondition(newTerm >= term, "terms never fall")
         dropReads(&ready)
-        if newTerm > term {
+        if newTerm > term || Mutant.isOn(.voteClearedInTerm) {
             term = newTerm
             vote = nil
             emitHardState(&ready)
         }
         role = .follower
         leader = newLeader
+        isAsleep = false
+        lease = Lease()
         if newLeader != nil { campaigns = 0 }
         transferTarget = nil
         uncommitted.removeAll()
@@ -71,8 +78,8 @@ extension RaftCore {
     /// Starts an election, with a PreVote round where that is on.
     mutating func campaign<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         electionElapsed = 0
-        guard role != .leader, isVoter, stallTicksLeft == 0 else { return }
-        if settings.preVote && !majority.isSole(id) {
+        guard role != .leader, mayCampaign, !isPromised else { return }
+        if settings.preVote && !quorum.isSole(id) {
             startPreVote(&ready)
         } else {
             startElection(force: false, &ready)
@@ -93,6 +100,7 @@ extension RaftCore {
         // The requests wait for the disk: they promise a log and a vote. An answer that outlives a crash must never
         // elect a restarted node whose log is shorter than the one it asked with. Its own vote counts at
         // `hardStateDurable`.
+        if Mutant.isOn(.ownVoteBeforeDurable) { setAnswer(of: id, .granted) }
         requestVotes(.vote, term: term, force: force, into: &ready.afterDurable)
     }
 
@@ -101,14 +109,14 @@ extension RaftCore {
         // PreVote and the election after it are one try.
         if role != .preCandidate || newRole == .preCandidate { campaigns += 1 }
         role = newRole
-        leader = nil
+        if newRole != .preCandidate || !Mutant.isOn(.preCandidateKeepsLeader) { leader = nil }
         for slot in progress.indices { progress[slot].answer = .none }
         resetElectionTimer()
     }
 
     private func requestVotes(_ kind: Message.Kind, term: Term, force: Bool, into messages: inout [Message]) {
-        for voter in majority.voters where voter != id {
-            var request = Message(kind, from: id, to: voter, term: term)
+        for member in progress where member.isVoter && member.id != id {
+            var request = Message(kind, from: id, to: member.id, term: term)
             request.index = lastIndex
             request.logTerm = lastTerm
             request.force = force
@@ -121,10 +129,12 @@ extension RaftCore {
     mutating func answerVote(_ request: Message, _ ready: inout Ready) {
         let isPre = request.kind == .preVote
         let isFree = vote == request.from || (vote == nil && leader == nil) || (isPre && request.term > term)
+        // The term may have moved past the leader that the promise was given to.
+        let isPromisedAway = isPromised && !request.force
         let isUpToDate =
             request.logTerm > lastTerm || (request.logTerm == lastTerm && request.index >= lastIndex)
         var answer = message(isPre ? .preVoteResponse : .voteResponse, to: request.from)
-        answer.reject = !(isFree && isUpToDate)
+        answer.reject = !(isFree && isUpToDate) || isPromisedAway
         if isPre {
             if !answer.reject { answer.term = request.term }
             ready.messages.append(answer)
@@ -137,7 +147,7 @@ extension RaftCore {
                 emitHardState(&ready)
             }
         }
-        ready.afterDurable.append(answer)
+        if Mutant.isOn(.voteBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
     }
 
     mutating func receiveVote<Log: LogReader>(
@@ -156,7 +166,7 @@ extension RaftCore {
     }
 
     private mutating func countVotes<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
-        let result = majority.result { node in
+        let result = quorum.result { node in
             guard let slot = slot(of: node) else { return .none }
             return progress[slot].answer
         }
@@ -188,7 +198,11 @@ extension RaftCore {
         transferTarget = nil
         uncommitted.removeAll()
         reads = PendingReads()
+        lease = Lease()
+        idleTicks = 0
         leadershipStart = lastIndex + 1
+        // Thesis §4.1, Ongaro 2015: no change before an entry of the own term is committed (and here, applied).
+        configurationBarrier = leadershipStart
         for slot in progress.indices {
             progress[slot].reset(next: leadershipStart)
             if progress[slot].id == id { progress[slot].match = durableIndex }
@@ -208,8 +222,13 @@ extension RaftCore {
     /// A leader whose disk is stuck must go (hashicorp/raft #666, etcd #13527), and helps its best follower to take
     /// over. A sole voter stays: nobody else could lead.
     mutating func storageStalled(_ ready: inout Ready) {
-        if majority.isSole(id) { return }
+        if quorum.isSole(id) || Mutant.isOn(.stalledLeaderStays) { return }
         stallTicksLeft = settings.stallTicks
+        resign(&ready)
+    }
+
+    /// Gives up whatever was sought or held. A leader asks its best follower to take over.
+    mutating func resign(_ ready: inout Ready) {
         if role == .leader, let successor = mostCompletePeer, progress[successor].match >= commitIndex {
             // No condition on its log: this leadership ends here, so that the order can't become stale.
             ready.messages.append(message(.timeoutNow, to: progress[successor].id))
@@ -231,7 +250,7 @@ extension RaftCore {
     mutating func transferLeadership<Log: LogReader>(
         to target: NodeID, _ reader: borrowing Log, _ ready: inout Ready
     ) {
-        guard role == .leader, target != id, target != transferTarget, majority.contains(target),
+        guard role == .leader, target != id, target != transferTarget, quorum.contains(target),
             let slot = slot(of: target)
         else { return }
         transferTarget = target
@@ -243,10 +262,11 @@ extension RaftCore {
         }
     }
 
-    func sendTimeoutNow(to slot: Int, _ ready: inout Ready) {
+    mutating func sendTimeoutNow(to slot: Int, _ ready: inout Ready) {
         var order = message(.timeoutNow, to: progress[slot].id)
         order.index = progress[slot].match
         order.logTerm = log.term(at: order.index) ?? 0
+        lease.voidThrough = order.index
         ready.messages.append(order)
     }
 
@@ -255,8 +275,8 @@ extension RaftCore {
     mutating func receiveTimeoutNow<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
-        guard role != .leader, isVoter, stallTicksLeft == 0 else { return }
-        let isUnconditional = message.index == 0
+        guard role != .leader, mayCampaign else { return }
+        let isUnconditional = message.index == 0 || Mutant.isOn(.staleTimeoutNow)
         guard isUnconditional || (message.index == lastIndex && message.logTerm == lastTerm) else { return }
         startElection(force: true, &ready)
     }

@@ -15,7 +15,8 @@ extension RaftCore {
         }
         let proven = message.index + UInt64(message.entries.count)
         appendMissing(message, &ready)
-        advanceCommit(to: min(message.commit, proven), &ready)
+        let bound = Mutant.isOn(.commitPastProof) ? lastIndex : proven
+        advanceCommit(to: min(message.commit, bound), &ready)
         acknowledge(proven, to: message.from, &ready)
     }
 
@@ -40,7 +41,14 @@ extension RaftCore {
                 position += 1
             }
         }
-        if position == entries.count { return }
+        if position == entries.count {
+            if Mutant.isOn(.cutWithoutConflict), message.index >= commitIndex, position > 0,
+                entries[position - 1].index < lastIndex, entries[position - 1].index >= commitIndex
+            {
+                cut(from: entries[position - 1].index + 1, &ready)
+            }
+            return
+        }
         let first = entries[position].index
         if first <= lastIndex {
             precondition(first > commitIndex, "a leader contradicts a committed entry: two logs were mixed")
@@ -52,7 +60,9 @@ extension RaftCore {
             while position < entries.count && entries[position].term == term { position += 1 }
             log.append(term: term, count: UInt64(position - start))
         }
-        ready.entries.append(contentsOf: entries[Int(first - message.index - 1)...])
+        let missing = entries[Int(first - message.index - 1)...]
+        for entry in missing where entry.kind == .configuration { configurationEntries.append(entry.index) }
+        ready.entries.append(contentsOf: missing)
     }
 
     /// Voids the entries from `index` on.
@@ -60,6 +70,7 @@ extension RaftCore {
         voidOutput(from: index, &ready)
         ready.truncateFrom = min(ready.truncateFrom ?? index, index)
         log.truncate(from: index)
+        while let change = configurationEntries.last, change >= index { configurationEntries.removeLast() }
         durableIndex = min(durableIndex, index - 1)
         truncationTerm = term
     }
@@ -89,7 +100,7 @@ extension RaftCore {
     private func acknowledge(_ index: LogIndex, to leader: NodeID, _ ready: inout Ready) {
         var answer = message(.appendResponse, to: leader)
         answer.index = index
-        ready.afterDurable.append(answer)
+        if Mutant.isOn(.ackBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
     }
 
     mutating func advanceCommit(to index: LogIndex, _ ready: inout Ready) {
@@ -103,6 +114,7 @@ extension RaftCore {
     /// one.
     mutating func receiveHeartbeat(_ message: Message, _ ready: inout Ready) {
         if message.commit <= lastIndex { advanceCommit(to: message.commit, &ready) }
+        if fallsAsleep(message) { return }
         var answer = self.message(.heartbeatResponse, to: message.from)
         answer.context = message.context
         ready.messages.append(answer)
@@ -111,7 +123,7 @@ extension RaftCore {
     /// The host passes this on once it holds the whole snapshot. `ready.snapshot` asks to install it; without that the
     /// snapshot brought nothing new and is to be thrown away.
     mutating func receiveSnapshot(_ message: Message, _ ready: inout Ready) {
-        if message.index <= commitIndex {
+        if message.index <= commitIndex && !Mutant.isOn(.snapshotBehindCommit) {
             acknowledge(commitIndex, to: message.from, &ready)
             return
         }
@@ -128,6 +140,7 @@ extension RaftCore {
         durableIndex = min(durableIndex, commitIndex)
         truncationTerm = term
         log.reset(to: point)
+        configurationEntries.removeAll()
         advanceCommit(to: point.index, &ready)
         acknowledge(point.index, to: message.from, &ready)
     }

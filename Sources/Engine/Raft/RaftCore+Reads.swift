@@ -23,7 +23,7 @@ struct PendingReads: Hashable, Sendable {
     /// Follower: sent to the leader.
     var forwarded: [Forwarded] = []
     /// Number of the newest request in this leadership; 0 before the first.
-    private(set) var newestSequence: UInt64 = 0
+    var newestSequence: UInt64 = 0
     private(set) var sentSequence: UInt64 = 0
     var confirmedSequence: UInt64 = 0
 
@@ -51,7 +51,7 @@ extension RaftCore {
             refuseRead(context, from: from, &ready)
         } else if role == .leader {
             let request = PendingReads.Request(context: context, from: from, index: 0, sequence: 0)
-            guard hasCommittedInTerm else {
+            guard hasCommittedInTerm || Mutant.isOn(.readBeforeOwnCommit) else {
                 reads.waiting.append(request)
                 return
             }
@@ -68,7 +68,7 @@ extension RaftCore {
     }
 
     private mutating func admitRead(_ request: PendingReads.Request, _ ready: inout Ready) {
-        if majority.isSole(id) {
+        if quorum.isSole(id) {
             answerRead(request, index: commitIndex, &ready)
         } else {
             reads.add(request, index: commitIndex)
@@ -92,20 +92,30 @@ extension RaftCore {
     mutating func confirmReads(_ slot: Int, _ sequence: UInt64, _ ready: inout Ready) {
         guard sequence <= reads.newestSequence, sequence > progress[slot].readAck else { return }
         progress[slot].readAck = sequence
-        let confirmed = majority.agreed { node in
+        confirmReads(&ready)
+    }
+
+    /// After an echo, or when the quorum changed.
+    mutating func confirmReads(_ ready: inout Ready) {
+        let confirmed = quorum.agreed { node in
             if node == id { return reads.newestSequence }
             guard let slot = self.slot(of: node) else { return 0 }
-            return progress[slot].readAck
+            return Mutant.isOn(.readWithoutQuorum) ? reads.newestSequence : progress[slot].readAck
         }
         if confirmed <= reads.confirmedSequence { return }
         reads.confirmedSequence = confirmed
+        lease.extend(through: confirmed)
         var count = 0
-        while count < reads.unconfirmed.count && reads.unconfirmed[count].sequence <= confirmed {
+        while count < reads.unconfirmed.count && isConfirmed(reads.unconfirmed[count]) {
             answerRead(reads.unconfirmed[count], index: reads.unconfirmed[count].index, &ready)
             count += 1
         }
         reads.unconfirmed.removeFirst(count)
         if reads.needsRound { broadcastHeartbeat(&ready) }
+    }
+
+    private func isConfirmed(_ read: PendingReads.Request) -> Bool {
+        read.sequence <= reads.confirmedSequence || Mutant.isOn(.readAdoptsOlderRound)
     }
 
     private func answerRead(_ request: PendingReads.Request, index: LogIndex, _ ready: inout Ready) {

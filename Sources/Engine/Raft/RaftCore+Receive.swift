@@ -25,7 +25,7 @@ extension RaftCore {
 
     /// The lease on votes: who heard from a leader within the loss time helps nobody to depose it (thesis §4.2.3).
     var isInLease: Bool {
-        settings.checkQuorum && leader != nil && electionElapsed < settings.lossTicks
+        isPromised || (settings.checkQuorum && leader != nil && electionElapsed < settings.lossTicks)
     }
 
     /// Moves to the message's term where the kind calls for it; false when the message is to be ignored.
@@ -52,6 +52,7 @@ extension RaftCore {
     private func answerOlderTerm(_ message: Message, _ ready: inout Ready) {
         switch message.kind {
         case .append, .heartbeat, .snapshot:
+            if Mutant.isOn(.staleNotAnswered) { return }
             ready.messages.append(self.message(.heartbeatResponse, to: message.from))
         case .preVote:
             var answer = self.message(.preVoteResponse, to: message.from)
@@ -70,6 +71,7 @@ extension RaftCore {
             becomeFollower(term, leader: message.from, &ready)
         }
         electionElapsed = 0
+        promiseElapsed = 0
         campaigns = 0
         switch message.kind {
         case .append: receiveAppend(message, &ready)

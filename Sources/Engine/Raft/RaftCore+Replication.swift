@@ -87,10 +87,15 @@ extension RaftCore {
     /// Heartbeats carry min(match, commit): a higher commit could name entries which the member has of another leader.
     mutating func broadcastHeartbeat(_ ready: inout Ready) {
         heartbeatElapsed = 0
+        if settings.leaseReads {
+            // Each round gets a number of its own, so that its echo proves this round and no older one.
+            reads.newestSequence += 1
+            lease.noteRound(reads.newestSequence)
+        }
         reads.noteRoundSent()
         for slot in progress.indices where progress[slot].id != id {
             var heartbeat = message(.heartbeat, to: progress[slot].id)
-            heartbeat.commit = min(progress[slot].match, commitIndex)
+            heartbeat.commit = Mutant.isOn(.heartbeatFullCommit) ? commitIndex : min(progress[slot].match, commitIndex)
             heartbeat.context = reads.newestSequence
             progress[slot].sentCommit = max(progress[slot].sentCommit, heartbeat.commit)
             ready.messages.append(heartbeat)
@@ -132,7 +137,7 @@ extension RaftCore {
     ) {
         guard role == .leader, let slot = slot(of: message.from) else { return }
         progress[slot].recentActive = true
-        progress[slot].isWaiting = false
+        if !Mutant.isOn(.probeNeverResumes) { progress[slot].isWaiting = false }
         progress[slot].awaitsEntries = false
         if progress[slot].match < lastIndex || progress[slot].state == .probe {
             _ = sendAppend(to: slot, evenIfEmpty: true, reader, &ready)
@@ -161,12 +166,13 @@ extension RaftCore {
     // MARK: Commit
 
     /// Moves the commit index to the newest entry of the own term that a majority holds durably. True when it moved.
-    private mutating func commitByCounting(_ ready: inout Ready) -> Bool {
-        let agreed = majority.agreed { node in
+    mutating func commitByCounting(_ ready: inout Ready) -> Bool {
+        let agreed = quorum.agreed { node in
             guard let slot = slot(of: node) else { return 0 }
-            return progress[slot].match
+            return node == id && Mutant.isOn(.leaderCountsUndurable) ? lastIndex : progress[slot].match
         }
-        guard agreed > commitIndex, log.term(at: agreed) == term else { return false }
+        let isOwn = log.term(at: agreed) == term || Mutant.isOn(.commitEarlierTerm)
+        guard agreed > commitIndex, isOwn else { return false }
         let isFirst = !hasCommittedInTerm
         advanceCommit(to: agreed, &ready)
         uncommitted.release(through: agreed)
@@ -182,9 +188,9 @@ extension RaftCore {
     mutating func appendDurable<Log: LogReader>(
         _ index: LogIndex, _ entryTerm: Term, _ reader: borrowing Log, _ ready: inout Ready
     ) {
-        guard durableHardState.term >= truncationTerm, log.term(at: index) == entryTerm, index > durableIndex else {
-            return
-        }
+        let isBehindFence = durableHardState.term < truncationTerm && !Mutant.isOn(.appendFence)
+        let isSameEntry = log.term(at: index) == entryTerm || (Mutant.isOn(.appendABA) && index <= lastIndex)
+        guard isSameEntry, !isBehindFence || Mutant.isOn(.appendABA), index > durableIndex else { return }
         durableIndex = index
         guard role == .leader, let slot = slot(of: id) else { return }
         progress[slot].match = index

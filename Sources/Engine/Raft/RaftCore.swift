@@ -12,7 +12,9 @@
 // 2. Storage is FIFO. Snapshot, truncation, entries and hard state are made durable in drain order; the `afterDurable`
 //    messages of a drain leave, in order, only when all storage work of that drain *and of every earlier one* is
 //    durable, even if that drain itself had none.
-// 3. A finished round of storage is reported as `hardStateDurable` (newest), then `appendDurable` (newest position
+// 3. The content of a change of the members reaches the core when it is applied (`configurationApplied`), before
+//    `applied` names it or anything after it. The host stores `Ready.configuration` with what it applies.
+// 4. A finished round of storage is reported as `hardStateDurable` (newest), then `appendDurable` (newest position
 //    handed over, the snapshot's if no entry followed it). Rounds may be merged, never reported out of order.
 
 /// One member of one Raft group.
@@ -43,6 +45,14 @@ public struct RaftCore: Hashable, Sendable {
         public var readForwardTicks = 15
         public var preVote = true
         public var checkQuorum = true
+        /// Lease reads are allowed: members then keep the promise of ``RaftCore/isPromised``, also after a start and
+        /// when the link to the leader breaks, which makes failover slower. Equal on all members; needs `checkQuorum`.
+        public var leaseReads = false
+        /// Ticks that this member waits in addition before its first try of an election: 0 for the preferred leader.
+        public var priorityDelayTicks = 0
+        /// A group whose members are all equal sleeps after this many idle ticks, without heartbeats or timers; 0 for
+        /// never. The host wakes it with ``Input/forgetLeader`` when the leader's node is gone. Equal on all members.
+        public var quiesceTicks = 0
         public init() {}
     }
 
@@ -59,10 +69,14 @@ public struct RaftCore: Hashable, Sendable {
         public var commit: LogIndex
         /// Applied by the state machine; what a state machine makes durable must be in the durable log too.
         public var applied: LogIndex
+        /// Entries of kind ``EntryKind/configuration`` above `applied`, ascending. Without them the core could campaign
+        /// under a configuration that is already history.
+        public var configurationEntries: [LogIndex] = []
 
         public init(
             hardState: HardState = HardState(), snapshot: SnapshotPoint = SnapshotPoint(), lastIndex: LogIndex = 0,
-            termStarts: [TermStart] = [], commit: LogIndex = 0, applied: LogIndex = 0
+            termStarts: [TermStart] = [], commit: LogIndex = 0, applied: LogIndex = 0,
+            configurationEntries: [LogIndex] = []
         ) {
             self.hardState = hardState
             self.snapshot = snapshot
@@ -70,6 +84,7 @@ public struct RaftCore: Hashable, Sendable {
             self.termStarts = termStarts
             self.commit = commit
             self.applied = applied
+            self.configurationEntries = configurationEntries
         }
     }
 
@@ -100,9 +115,13 @@ public struct RaftCore: Hashable, Sendable {
     var truncationTerm: Term = 0
 
     // Members.
-    var majority: Majority
-    /// Every member including this node, ascending by id.
-    var progress: [Progress]
+    /// As of the last applied change.
+    public internal(set) var configuration: Configuration
+    var quorum: JointMajority
+    /// Every member, ascending by id.
+    package internal(set) var progress: [Progress]
+    /// Log entries of kind `configuration` that are not applied, ascending.
+    package internal(set) var configurationEntries: [LogIndex]
 
     // Timers, in ticks.
     var electionElapsed = 0
@@ -111,12 +130,19 @@ public struct RaftCore: Hashable, Sendable {
     var stallTicksLeft = 0
     /// Campaigns since a leader was last known.
     var campaigns = 0
+    /// Ticks since a leader was heard, or since the start (see `isPromised`).
+    var promiseElapsed = 0
+    var isAsleep = false
+    var idleTicks = 0
     var random: SplitMix64
 
     // The leader's own.
     /// The first entry of this leadership (its no-op).
     var leadershipStart: LogIndex = 0
     public internal(set) var transferTarget: NodeID?
+    /// No change is accepted before this entry is applied.
+    var configurationBarrier: LogIndex = 0
+    var lease = Lease()
     var uncommitted = UncommittedSize()
     var reads = PendingReads()
 
@@ -124,6 +150,13 @@ public struct RaftCore: Hashable, Sendable {
     public init(
         id: NodeID, voters: [NodeID], learners: [NodeID] = [], restored: Restored, settings: Settings, seed: UInt64
     ) {
+        let configuration = Configuration(voters: voters, learners: learners)
+        self.init(id: id, configuration: configuration, restored: restored, settings: settings, seed: seed)
+    }
+
+    /// As above, with the configuration as of `restored.applied`. A member that joins starts with the first one of the
+    /// group (the one before any change), or with an empty one if a snapshot will bring it.
+    public init(id: NodeID, configuration: Configuration, restored: Restored, settings: Settings, seed: UInt64) {
         precondition(restored.commit <= restored.lastIndex, "the commit index lies beyond the log: entries were lost")
         precondition(restored.applied <= restored.lastIndex, "the state machine is ahead of the log: entries were lost")
         self.id = id
@@ -133,20 +166,18 @@ public struct RaftCore: Hashable, Sendable {
         let isLogAhead = log.lastTerm > restored.hardState.term
         term = isLogAhead ? log.lastTerm : restored.hardState.term
         vote = isLogAhead ? nil : restored.hardState.vote
-        commitIndex = max(restored.commit, restored.applied, restored.snapshot.index)
+        configurationEntries = restored.configurationEntries
+        let proven = Self.provenCommit(by: configurationEntries)
+        commitIndex = max(restored.commit, restored.applied, restored.snapshot.index, proven)
         appliedIndex = restored.applied
         durableIndex = restored.lastIndex
         // What the log shows of a term is as durable as a hard state.
         durableHardState = HardState(term: term, vote: vote)
-        majority = Majority(voters)
-        progress = []
+        self.configuration = configuration
+        let quorum = JointMajority(configuration)
+        self.quorum = quorum
+        progress = configuration.members.map { Progress(id: $0, isVoter: quorum.contains($0)) }
         random = SplitMix64(seed: seed)
-        for voter in voters { progress.append(Progress(id: voter, isVoter: true)) }
-        for learner in learners {
-            precondition(!majority.contains(learner), "a learner must not be a voter")
-            progress.append(Progress(id: learner, isVoter: false))
-        }
-        progress.sort { $0.id < $1.id }
         resetElectionTimer()
     }
 
@@ -154,10 +185,15 @@ public struct RaftCore: Hashable, Sendable {
     public var lastTerm: Term { log.lastTerm }
     /// The entry before the log's first one.
     public var snapshot: SnapshotPoint { log.base }
-    public var voters: [NodeID] { majority.voters }
+    public var voters: [NodeID] { configuration.voters }
     public var hardState: HardState { HardState(term: term, vote: vote) }
     public var softState: SoftState { SoftState(role: role, leader: leader) }
-    public var isVoter: Bool { majority.contains(id) }
+    public var isVoter: Bool { quorum.contains(id) }
+    /// It may become leader: a voter, whose disk works and whose configuration is the newest committed one.
+    var mayCampaign: Bool {
+        guard isVoter || Mutant.isOn(.learnerCampaigns), stallTicksLeft == 0 else { return false }
+        return !hasUnappliedChange || Mutant.isOn(.campaignBeforeApply)
+    }
     /// A leader that has committed an entry of its own term knows every earlier commit (paper §8).
     public var hasCommittedInTerm: Bool { role == .leader && commitIndex >= leadershipStart }
 
@@ -173,13 +209,20 @@ public struct RaftCore: Hashable, Sendable {
     /// Handles one event and adds what follows from it to `ready`. O(members), plus the entries that are sent.
     public mutating func step<Log: LogReader>(_ input: Input, log reader: borrowing Log, into ready: inout Ready) {
         let before = softState
+        if isAsleep { wake(for: input, &ready) }
         switch input {
         case .tick: tick(reader, &ready)
         case .receive(let message): receive(message, reader, &ready)
+        case .receiveSnapshot(let message, let configuration):
+            receive(message, reader, &ready)
+            adoptSnapshot(message, configuration, &ready)
         case .readIndex(let context): readIndex(context: context, from: id, &ready)
+        case .leaseRead(let context): leaseRead(context: context, &ready)
+        case .paused: voidLease()
+        case .configurationApplied(let change): configurationApplied(change, reader, &ready)
         case .appendDurable(let index, let term): appendDurable(index, term, reader, &ready)
         case .hardStateDurable(let state): hardStateDurable(state, reader, &ready)
-        case .applied(let index): applied(index)
+        case .applied(let index): applied(index, reader, &ready)
         case .entriesAvailable: entriesAvailable(reader, &ready)
         case .campaign: campaign(reader, &ready)
         case .forgetLeader: forgetLeader(&ready)
@@ -199,8 +242,13 @@ public struct RaftCore: Hashable, Sendable {
         guard role == .leader else { throw .notLeader(leader: leader) }
         if transferTarget != nil { throw .transferring }
         var bytes = 0
-        for entry in entries { bytes += Int(entry.byteCount) + Self.entryOverheadBytes }
+        for entry in entries {
+            precondition(entry.kind != .configuration, "a change of the members is proposed as such")
+            bytes += Int(entry.byteCount) + Self.entryOverheadBytes
+        }
         if !uncommitted.admits(bytes, max: settings.uncommittedBytesMax) { throw .overloaded }
+        if isAsleep { wake(&ready) }
+        idleTicks = 0
         let first = lastIndex + 1
         var index = first
         ready.entries.reserveCapacity(ready.entries.count + entries.count)
@@ -222,9 +270,13 @@ public struct RaftCore: Hashable, Sendable {
         durableIndex = max(durableIndex, log.base.index)
     }
 
-    mutating func applied(_ index: LogIndex) {
+    mutating func applied<Log: LogReader>(_ index: LogIndex, _ reader: borrowing Log, _ ready: inout Ready) {
         precondition(index <= commitIndex, "the state machine applied an entry that is not committed")
+        if let change = configurationEntries.first {
+            precondition(change > index, "a change of the members is reported before what is applied after it")
+        }
         appliedIndex = max(appliedIndex, index)
+        leaveJointIfDue(reader, &ready)
     }
 
     func slot(of node: NodeID) -> Int? {
@@ -252,7 +304,9 @@ struct UncommittedSize: Hashable, Sendable {
     private(set) var bytes = 0
 
     /// One proposal is always admitted when nothing waits, whatever its size.
-    func admits(_ more: Int, max: Int) -> Bool { bytes == 0 || bytes + more <= max }
+    func admits(_ more: Int, max: Int) -> Bool {
+        bytes == 0 || bytes + more <= max || Mutant.isOn(.unboundedProposals)
+    }
 
     mutating func add(last: LogIndex, bytes more: Int) {
         batches.append(Batch(last: last, bytes: more))

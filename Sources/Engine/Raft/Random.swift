@@ -2,12 +2,12 @@
 // that equal seeds and equal inputs give equal runs on every machine. It must never be seeded from the system.
 
 /// A 64-bit generator with 8 bytes of state.
-struct SplitMix64: Hashable, Sendable {
+package struct SplitMix64: Hashable, Sendable {
     private var state: UInt64
 
-    init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
         mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -16,7 +16,7 @@ struct SplitMix64: Hashable, Sendable {
     }
 
     /// A number of `range`, which must not be empty. The bias of multiply-shift is below 2^-50 for timer ranges.
-    mutating func next(in range: Range<Int>) -> Int {
+    package mutating func next(in range: Range<Int>) -> Int {
         precondition(!range.isEmpty, "a random number needs a range that is not empty")
         return range.lowerBound + Int(next().multipliedFullWidth(by: UInt64(range.count)).high)
     }

@@ -26,6 +26,8 @@ public struct Ready: Sendable {
     public var reads: [ReadState] = []
     /// Reads that will never be confirmed (leader lost, no leader): tell the client to retry.
     public var droppedReads: [UInt64] = []
+    /// The members, when they changed; to be stored with the state machine.
+    public var configuration: Configuration?
     /// Role or leader, when either changed.
     public var softState: SoftState?
     /// Peers that need entries which the log no longer has: send each a `snapshot` message with the newest snapshot,
@@ -49,6 +51,7 @@ public struct Ready: Sendable {
         commit = nil
         reads.removeAll(keepingCapacity: true)
         droppedReads.removeAll(keepingCapacity: true)
+        configuration = nil
         softState = nil
         snapshotsNeeded.removeAll(keepingCapacity: true)
     }
