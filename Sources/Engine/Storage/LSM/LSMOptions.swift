@@ -12,6 +12,16 @@ public struct LSMOptions: Sendable, Hashable {
     public var bloomBitsPerKey = 10
     /// Where memtables take their memory.
     public var allocator = AllocatorKind.arena
+    /// Size of the first level below level 0 at which it is compacted further; deeper ones are ten times as large each.
+    public var levelBaseBytes: UInt64 = 256 << 20
+    /// Size at which a compaction begins the next table.
+    public var tableBytes: UInt64 = 64 << 20
+    /// Tables in level 0 that make a compaction due.
+    public var level0Trigger = 4
+    /// Tables in level 0 from which on writers are delayed.
+    public var level0Slow = 20
+    /// Tables in level 0 at which ``LSMStore/needsBackpressure`` turns true.
+    public var level0Stop = 36
     /// Draws a new store's own number and the skip lists' heights. The same seed and writes give the same files; give
     /// each real store another one, so that a block of one is never taken for a block of another.
     public var seed: UInt64 = 0x5354_5241_5441

@@ -25,16 +25,7 @@ extension LSMStore {
         }
     }
 
-    public func performMaintenance() throws(StorageError) -> Bool {
-        try maintenance.withLock { (maintenance) throws(StorageError) in
-            guard let oldest = currentView().sealed.first else { return false }
-            if let failure = maintenance.failure { throw .readOnly(failure) }
-            try writeOut(oldest, &maintenance)
-            return true
-        }
-    }
-
-    private func writeOut(_ sealed: SealedMemTable, _ maintenance: inout Maintenance) throws(StorageError) {
+    func writeOut(_ sealed: SealedMemTable, _ maintenance: inout Maintenance) throws(StorageError) {
         let number = maintenance.state.nextNumber
         maintenance.state.nextNumber += 1
         let table: Table
@@ -53,7 +44,7 @@ extension LSMStore {
         try publish(edit, adding: [table], &maintenance) { view in
             ReadView(
                 active: view.active, sealed: Array(view.sealed.dropFirst()),
-                version: view.version.applying(adding: [table], removing: []))
+                version: view.version.applying(adding: [PlacedTable(level: 0, table: table)], removing: []))
         }
         publishFlushed(sealed.applied)
     }
@@ -66,13 +57,11 @@ extension LSMStore {
         return edit
     }
 
-    /// Writes the newest version of each key into a new table, synced together with its name.
+    /// Writes what of a memtable anybody can still see into a new table, synced together with its name.
     private func makeTable(_ sealed: SealedMemTable, number: UInt64, store: UInt64) throws(StorageError) -> Table {
-        let path = path(.table(number))
-        let file = try disk { () throws(FileIOError) in try fileSystem.open(path, .create) }
-        var builder = TableBuilder(
-            file: file, identity: TableIdentity(store: store, number: number),
-            options: TableOptions(blockBytes: options.blockBytes, bloomBitsPerKey: options.bloomBitsPerKey))
+        let space = TableSpace(directory: directory, fileSystem: fileSystem, options: options, store: store)
+        let file = try space.create(number)
+        var builder = space.builder(file, number)
         try add(sealed.table.list, to: &builder)
         let summary = try builder.finish()
         try disk { () throws(FileIOError) in try fileSystem.syncDirectory(directory) }
@@ -80,22 +69,21 @@ extension LSMStore {
     }
 
     private func add(_ list: borrowing SkipList, to builder: inout TableBuilder) throws(StorageError) {
+        // Readers without a snapshot that may still see an older version hold the memtable itself.
+        var rule = GarbageRule(snapshots: snapshots.all)
         var node = list.firstNode
-        var previous: SkipListNode = 0
         while node != 0 {
             let key = list.key(of: node)
-            // Versions come newest first, and nobody can ask this table for an older one: readers that may still
-            // see one hold the memtable itself.
-            if previous == 0 || compare(list.key(of: previous), key) != 0 {
-                try builder.add(key: key, trailer: list.trailer(of: node), value: list.value(of: node))
+            let trailer = list.trailer(of: node)
+            if rule.keeps(key, trailer: trailer, isBottom: { _ in false }) {
+                try builder.add(key: key, trailer: trailer, value: list.value(of: node))
             }
-            previous = node
             node = list.node(after: node)
         }
     }
 
     /// Makes an edit durable, then visible.
-    private func publish(
+    func publish(
         _ edit: VersionEdit, adding tables: [Table], _ maintenance: inout Maintenance,
         _ install: (ReadView) -> ReadView
     ) throws(StorageError) {
@@ -145,7 +133,7 @@ extension LSMStore {
     }
 
     /// Ends all writing: what the disk holds is no longer known, and a later success would prove nothing.
-    private func stop(_ error: StorageError, _ maintenance: inout Maintenance) {
+    func stop(_ error: StorageError, _ maintenance: inout Maintenance) {
         maintenance.failure = error.description
         writer.withLock { $0.failure = error.description }
     }

@@ -12,8 +12,11 @@ extension LSMStore {
     ) throws(StorageError) -> LSMStore {
         precondition(
             options.memtableBytes >= LSMOptions.memtableBytesMin && options.blockBytes >= 64
-                && 1...32 ~= options.bloomBitsPerKey && options.sealedMemtablesMax > 0,
-            "memtable at least 16 KiB, block at least 64 bytes, 1 to 32 Bloom bits, at least one sealed memtable")
+                && 1...32 ~= options.bloomBitsPerKey && options.sealedMemtablesMax > 0 && options.tableBytes > 0
+                && options.levelBaseBytes > 0 && 0 < options.level0Trigger
+                && options.level0Trigger < options.level0Slow && options.level0Slow < options.level0Stop,
+            "memtable at least 16 KiB, block at least 64 bytes, 1 to 32 Bloom bits, at least one sealed memtable, "
+                + "level 0 is compacted before it slows writers and slows them before it stops them")
         let lock = try disk { () throws(FileIOError) in
             try fileSystem.createDirectory(directory)
             return try fileSystem.lock(directory)
@@ -53,7 +56,8 @@ extension LSMStore {
         return LSMStore(
             directory: directory, fileSystem: fileSystem, options: options, pages: pages,
             active: try MemTable(capacity: options.memtableBytes, source: pages, seed: options.seed),
-            version: Version.empty.applying(adding: tables, removing: []),
+            version: Version.empty.applying(
+                adding: tables.map { PlacedTable(level: $0.metadata.level, table: $0) }, removing: []),
             maintenance: Maintenance(manifest: manifest, state: state, lock: lock))
     }
 

@@ -1,4 +1,5 @@
-// Reading: point lookups, scans, and the hash over everything that replicas compare. No lock is held while reading.
+// Reading: point lookups, iterators, scans, and the hash over everything that replicas compare. No lock is held while
+// reading.
 
 extension LSMStore {
     public func get(_ key: [UInt8]) throws(StorageError) -> [UInt8]? {
@@ -10,29 +11,58 @@ extension LSMStore {
         return try view.find(key, sequence: lastSequence)
     }
 
-    public func scan(from: [UInt8], to: [UInt8]?, limit: Int) throws(StorageError) -> [KeyValue] {
+    /// The value that a key had at the snapshot's moment.
+    public func get(_ key: [UInt8], at snapshot: Snapshot) throws(StorageError) -> [UInt8]? {
+        try key.withRawBytes { (key) throws(StorageError) in
+            try currentView().find(key, sequence: snapshot.sequence)
+        }
+    }
+
+    /// The values of several keys as of one moment, in the order of the keys.
+    public func multiGet(_ keys: [[UInt8]], at snapshot: Snapshot? = nil) throws(StorageError) -> [[UInt8]?] {
         let view = currentView()
-        var cursor = MergeCursor(view, sequence: lastSequence)
+        let sequence = snapshot?.sequence ?? lastSequence
+        var values: [[UInt8]?] = []
+        values.reserveCapacity(keys.count)
+        for key in keys {
+            values.append(
+                try key.withRawBytes { (key) throws(StorageError) in try view.find(key, sequence: sequence) })
+        }
+        return values
+    }
+
+    /// Pins the present: see ``Snapshot``.
+    public func snapshot() -> Snapshot {
+        snapshots.take { lastSequence }
+    }
+
+    /// Stands nowhere until it is told to seek.
+    public func makeIterator(_ options: IteratorOptions = IteratorOptions()) -> StoreIterator {
+        let view = currentView()
+        return StoreIterator(view, sequence: options.snapshot?.sequence ?? lastSequence, options: options)
+    }
+
+    public func scan(from: [UInt8], to: [UInt8]?, limit: Int) throws(StorageError) -> [KeyValue] {
+        var entries = makeIterator(IteratorOptions(lower: from, upper: to))
         var found: [KeyValue] = []
-        try from.withRawBytes { (from) throws(StorageError) in try cursor.seek(from) }
-        while found.count < limit, let entry = cursor.entry {
-            if let to, to.withUnsafeBytes({ compare(entry.key, $0) }) >= 0 { break }
-            found.append((key: [UInt8](entry.key), value: [UInt8](entry.value)))
-            try cursor.next()
+        guard limit > 0 else { return found }
+        try entries.seekToFirst()
+        while found.count < limit, entries.isValid {
+            found.append((key: [UInt8](entries.key), value: [UInt8](entries.value)))
+            try entries.next()
         }
         return found
     }
 
     public func stateHash() throws(StorageError) -> UInt64 {
-        let view = currentView()
-        var cursor = MergeCursor(view, sequence: lastSequence)
+        var entries = makeIterator()
         var hash: UInt64 = 0
-        try cursor.seek(UnsafeRawBufferPointer(start: nil, count: 0))
-        while let entry = cursor.entry {
+        try entries.seekToFirst()
+        while entries.isValid {
             // The order matters, so that a value under the wrong key shows.
-            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entry.key)
-            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entry.value)
-            try cursor.next()
+            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entries.key)
+            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entries.value)
+            try entries.next()
         }
         return hash
     }

@@ -23,7 +23,11 @@ public final class LSMStore: KeyValueStore {
     private let view: Mutex<ReadView>
     private let positions: Mutex<Positions>
     private let visibleSequence: Atomic<UInt64>
-    private let sealedCount = Atomic<Int>(0)
+    let snapshots = SnapshotRegistry()
+    let sealedCount = Atomic<Int>(0)
+    let level0Count = Atomic<Int>(0)
+    /// Nanoseconds of delay per byte written, with 10 binary places.
+    let delayPerByte = Atomic<UInt64>(0)
 
     /// What the one applying thread owns.
     struct Writer: Sendable {
@@ -45,6 +49,12 @@ public final class LSMStore: KeyValueStore {
         var failure: String?
         /// Tables whose edit failed; removed once a new manifest makes sure that nothing names them.
         var orphans: [UInt64] = []
+        /// The compaction under way.
+        var job: CompactionJob?
+        /// Calls left before compaction is tried again after the disk was full.
+        var compactionPause = 0
+        /// Bytes that compactions have written since the store was opened.
+        var compactedBytes: UInt64 = 0
         var lock: any DirectoryLock
 
         init(manifest: Manifest, state: ManifestState, lock: any DirectoryLock) {
@@ -73,6 +83,7 @@ public final class LSMStore: KeyValueStore {
         positions = Mutex(Positions(applied: state.applied, flushed: state.applied))
         visibleSequence = Atomic(state.lastSequence)
         self.maintenance = Mutex(maintenance)
+        updatePacing(currentView())
     }
 
     public var applied: LogPosition { positions.withLock { $0.applied } }
@@ -81,10 +92,6 @@ public final class LSMStore: KeyValueStore {
 
     public var lastSequence: UInt64 { visibleSequence.load(ordering: .acquiring) }
 
-    public var needsBackpressure: Bool {
-        sealedCount.load(ordering: .relaxed) >= options.sealedMemtablesMax
-    }
-
     /// Tables on disk.
     public var tableCount: Int { currentView().version.tableCount }
 
@@ -92,6 +99,8 @@ public final class LSMStore: KeyValueStore {
     public func close() {
         maintenance.withLock { state in
             state.failure = "the store was closed"
+            state.job?.abandon()
+            state.job = nil
             state.lock.release()
         }
         writer.withLock { $0.failure = "the store was closed" }
@@ -105,7 +114,7 @@ public final class LSMStore: KeyValueStore {
     func replaceView(_ change: (ReadView) -> ReadView) {
         view.withLock { view in
             view = change(view)
-            sealedCount.store(view.sealed.count, ordering: .relaxed)
+            updatePacing(view)
         }
     }
 

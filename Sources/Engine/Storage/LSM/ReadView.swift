@@ -14,6 +14,11 @@ final class ReadView: Sendable {
         self.version = version
     }
 
+    /// This view with other tables.
+    func with(version: Version) -> ReadView {
+        ReadView(active: active, sealed: sealed, version: version)
+    }
+
     func find(_ key: UnsafeRawBufferPointer, sequence: UInt64) throws(StorageError) -> [UInt8]? {
         var lookup = active.find(key, sequence: sequence)
         if case .absent = lookup {

@@ -41,6 +41,11 @@ struct TableBuilder {
     /// Bytes of the file so far.
     var bytesWritten: UInt64 { position + UInt64(pending.count) }
 
+    /// True when `key` is not the key that was added last.
+    func startsNewKey(_ key: UnsafeRawBufferPointer) -> Bool {
+        properties.entries == 0 || lastKey.withUnsafeBytes { compare($0, key) } != 0
+    }
+
     /// Adds one version. Keys ascend, versions of one key descend.
     mutating func add(
         key: UnsafeRawBufferPointer, trailer: UInt64, value: UnsafeRawBufferPointer

@@ -32,6 +32,29 @@ struct TableMetadata: Hashable, Sendable {
         smallest.withUnsafeBytes { compare($0, key) } <= 0 && largest.withUnsafeBytes { compare($0, key) } >= 0
     }
 
+    /// True when every key of the table comes before `key`.
+    func lies(before key: UnsafeRawBufferPointer) -> Bool {
+        largest.withUnsafeBytes { compare($0, key) } < 0
+    }
+
+    /// True when the key ranges meet.
+    func overlaps(_ other: TableMetadata) -> Bool {
+        !other.smallest.withUnsafeBytes { lies(before: $0) } && !smallest.withUnsafeBytes { other.lies(before: $0) }
+    }
+
+    /// True when the table can hold a key from `from` up to `to` (excluded; nil: no end).
+    func overlaps(from: [UInt8], to: [UInt8]?) -> Bool {
+        if from.withUnsafeBytes({ lies(before: $0) }) { return false }
+        guard let to else { return true }
+        return smallest.withUnsafeBytes { smallest in to.withUnsafeBytes { compare(smallest, $0) } } < 0
+    }
+
+    /// Widens the key range so that it encloses another one.
+    mutating func extend(by other: TableMetadata) {
+        if other.smallest.lexicographicallyPrecedes(smallest) { smallest = other.smallest }
+        if largest.lexicographicallyPrecedes(other.largest) { largest = other.largest }
+    }
+
     func encode(into output: inout [UInt8]) {
         output.append(varint: number)
         output.append(UInt8(level))

@@ -1,0 +1,166 @@
+// One compaction under way: merges its tables into new ones, a bounded piece at a time, so that a flush never waits for
+// more than one piece. Nothing it writes counts before the whole of it is published; until then all of it is garbage that
+// recovery removes. One thread at a time, the one that holds the maintenance lock.
+internal import FileIO
+
+final class CompactionJob: @unchecked Sendable {
+    // @unchecked: lives inside the maintenance mutex and is touched only there.
+    let plan: CompactionPlan
+    private let space: TableSpace
+    private var merge: RunMerge
+    private var rule: GarbageRule
+    private var deeper: DeeperLevels
+    private var cuts: OutputCuts
+    private var builder: TableBuilder?
+    private var builderFile: (any File)?
+    private var builderNumber: UInt64 = 0
+    private(set) var outputs: [Table] = []
+    /// Numbers of all files begun, finished or not.
+    private(set) var files: [UInt64] = []
+
+    /// Input bytes of one step: some tens of milliseconds.
+    static let stepBytes = 4 << 20
+
+    init(_ plan: CompactionPlan, version: Version, snapshots: [UInt64], space: TableSpace) throws(StorageError) {
+        self.plan = plan
+        self.space = space
+        let below = plan.outputLevel + 1
+        var runs = plan.level == 0 ? plan.inputs.map { [$0] } : [plan.inputs]
+        if !plan.overlapping.isEmpty { runs.append(plan.overlapping) }
+        merge = RunMerge(memtables: [], tables: runs)
+        rule = GarbageRule(snapshots: snapshots)
+        deeper = DeeperLevels(Array(version.levels[below...]))
+        cuts = OutputCuts(
+            grandparents: below < Version.levelCount ? version.levels[below] : [], target: space.options.tableBytes)
+        try merge.seekToFirst()
+    }
+
+    /// Merges about ``stepBytes`` more.
+    /// - Parameter number: gives a fresh file number.
+    /// - Returns: true when everything is written and synced, names included.
+    func step(_ number: () -> UInt64) throws(StorageError) -> Bool {
+        var bytes = 0
+        while merge.isValid, bytes < Self.stepBytes {
+            let key = merge.key
+            let value = merge.value
+            bytes += key.count + value.count
+            if rule.keeps(key, trailer: merge.trailer, isBottom: { deeper.lack($0) }) {
+                try add(key, merge.trailer, value, number)
+            }
+            try merge.advance()
+        }
+        if merge.isValid { return false }
+        try finishOutput()
+        try disk { () throws(FileIOError) in try space.fileSystem.syncDirectory(space.directory) }
+        return true
+    }
+
+    private func add(
+        _ key: UnsafeRawBufferPointer, _ trailer: UInt64, _ value: UnsafeRawBufferPointer, _ number: () -> UInt64
+    ) throws(StorageError) {
+        if let current = builder, current.startsNewKey(key), cuts.cut(before: key, size: current.bytesWritten) {
+            try finishOutput()
+        }
+        if builder == nil {
+            builderNumber = number()
+            files.append(builderNumber)
+            cuts.begin(at: key)
+            let file = try space.create(builderNumber)
+            builderFile = file
+            builder = space.builder(file, builderNumber)
+        }
+        try builder?.add(key: key, trailer: trailer, value: value)
+    }
+
+    private func finishOutput() throws(StorageError) {
+        guard builder != nil, let file = builderFile, let summary = try builder?.finish() else { return }
+        let metadata = TableMetadata(number: builderNumber, level: plan.outputLevel, summary: summary)
+        outputs.append(try Table(file, metadata: metadata, store: space.store))
+        builder = nil
+        builderFile = nil
+    }
+
+    /// Removes what was written. Recovery does it too, so failures change nothing.
+    func abandon() {
+        for number in files { try? space.fileSystem.remove(space.path(number)) }
+    }
+}
+
+/// Where new tables go.
+struct TableSpace: Sendable {
+    let directory: String
+    let fileSystem: any FileSystem
+    let options: LSMOptions
+    /// The store's own number.
+    let store: UInt64
+
+    func path(_ number: UInt64) -> String { directory + "/" + StoreFile.table(number).name }
+
+    func create(_ number: UInt64) throws(StorageError) -> any File {
+        try disk { () throws(FileIOError) in try fileSystem.open(path(number), .create) }
+    }
+
+    func builder(_ file: any File, _ number: UInt64) -> TableBuilder {
+        TableBuilder(
+            file: file, identity: TableIdentity(store: store, number: number),
+            options: TableOptions(blockBytes: options.blockBytes, bloomBitsPerKey: options.bloomBitsPerKey))
+    }
+}
+
+/// The levels below a compaction's output, for keys that come in order.
+private struct DeeperLevels {
+    private let levels: [[Table]]
+    /// The first table of each level that does not lie wholly in front of the last key.
+    private var positions: [Int]
+
+    init(_ levels: [[Table]]) {
+        self.levels = levels.filter { !$0.isEmpty }
+        positions = [Int](repeating: 0, count: self.levels.count)
+    }
+
+    /// True when none of them can hold `key`.
+    mutating func lack(_ key: UnsafeRawBufferPointer) -> Bool {
+        for number in levels.indices {
+            let tables = levels[number]
+            while positions[number] < tables.count, tables[positions[number]].metadata.lies(before: key) {
+                positions[number] += 1
+            }
+            if positions[number] < tables.count, tables[positions[number]].metadata.covers(key) { return false }
+        }
+        return true
+    }
+}
+
+/// Where to end an output table: at its target size, or earlier where a table of the next level ends, so that a later
+/// compaction of it overlaps fewer tables there.
+private struct OutputCuts {
+    private let grandparents: [Table]
+    private let target: UInt64
+    private var position = 0
+    /// Tables of the next level that ended within this output.
+    private var crossed: UInt64 = 0
+
+    init(grandparents: [Table], target: UInt64) {
+        self.grandparents = grandparents
+        self.target = target
+    }
+
+    mutating func begin(at key: UnsafeRawBufferPointer) {
+        _ = pass(key)
+        crossed = 0
+    }
+
+    private mutating func pass(_ key: UnsafeRawBufferPointer) -> Bool {
+        let before = position
+        while position < grandparents.count, grandparents[position].metadata.lies(before: key) { position += 1 }
+        crossed += UInt64(position - before)
+        return position > before
+    }
+
+    mutating func cut(before key: UnsafeRawBufferPointer, size: UInt64) -> Bool {
+        let atBoundary = pass(key)
+        if size >= target { return true }
+        // RocksDB's rule: the more boundaries were passed over already, the fuller a table has to be to end at this one.
+        return atBoundary && size > target * (50 + 5 * min(crossed, 8)) / 100
+    }
+}
