@@ -126,6 +126,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         tests("PosixIOTests", ["PosixIO", "FileIO", "TestSupport"]),
         tests("SimulatedIOTests", ["SimulatedIO", "PosixIO", "FileIO", "TestSupport"]),
+        tests("UringIOTests", ["UringIO"]),
         tests("TelemetryTests", ["Telemetry", "TestSupport"]),
         tests("MemoryTests", ["Memory"]),
         tests("RecordsTests", ["Records", "CEngine"]),
