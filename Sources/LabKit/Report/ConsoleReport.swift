@@ -3,6 +3,9 @@
 
 /// The closing text of a run.
 public enum ConsoleReport {
+    /// Of more trials only the worst are listed; run.json has all.
+    private static let trialsShownMax = 10
+
     public static func render(_ report: RunReport, files: [String]) -> String {
         var text = "\n" + verdict(report) + "\n" + surroundings(report) + "\n\n"
         text += scenarios(report)
@@ -92,7 +95,14 @@ public enum ConsoleReport {
         text += "min \(NumberText.milliseconds(gaps.minimum)) p50 \(NumberText.milliseconds(gaps.median)) "
         text += "max \(bound)\(NumberText.milliseconds(gaps.maximum)) ms   "
         text += "under \(NumberText.rate(result.offeredPerSecond)) writes/s\n"
-        for trial in result.trials {
+        let shown =
+            result.trials.count <= trialsShownMax
+            ? result.trials
+            : Array(result.trials.sorted { $0.gapSeconds > $1.gapSeconds }.prefix(trialsShownMax))
+        if shown.count < result.trials.count {
+            text += "  the \(shown.count) longest:\n"
+        }
+        for trial in shown {
             text += "  #\(trial.trial) \(trial.victim) → \(trial.successor)   gap "
             text += "\(trial.censored ? "≥ " : "")\(NumberText.milliseconds(trial.gapSeconds)) ms"
             text += "   first success \(NumberText.milliseconds(trial.firstSuccessSeconds)) ms"
