@@ -10,11 +10,19 @@ import Synchronization
 /// One open store. `put` and the reads may be called by any thread.
 final class StorageSubject: Sendable {
     let store: LSMStore
-    private let log = Mutex(LogPosition.zero)
+    private let log = Mutex(Log())
     private let isClosing = Atomic<Bool>(false)
     private let failure = Mutex<StorageError?>(nil)
     private let finished = Atomic<Bool>(false)
 
+    private struct Log {
+        var position = LogPosition.zero
+        /// What the store asked writers to wait and they have not yet.
+        var owedNanoseconds: UInt64 = 0
+    }
+
+    /// A sleep shorter than this takes longer than it says.
+    private static let sleepNanosecondsMin: UInt64 = 200_000
     /// How often the maintenance thread looks for work, and writers for the brake's release.
     private static let maintenanceSeconds = 0.001
     private static let brakeSeconds = 0.0001
@@ -28,9 +36,6 @@ final class StorageSubject: Sendable {
         if plan.hasLog, plan.verbs.contains(where: \.writes) {
             throw LoadGenError.usage(
                 "this build's store has no write-ahead log of its own, so it can only be written with --disable-wal")
-        }
-        if plan.verbs.contains(.compact) {
-            throw LoadGenError.usage("this build's store has no compaction, so there is no verb compact yet")
         }
         if plan.compression != "none" {
             throw LoadGenError.usage("this build's store compresses nothing: leave --compression out or say none")
@@ -54,17 +59,22 @@ final class StorageSubject: Sendable {
         } catch {
             throw LoadGenError.failed("the store in \(folder) could not be opened: \(error)")
         }
-        log.withLock { $0 = store.applied }
+        log.withLock { $0.position = store.applied }
         WorkerThread { [self] in maintain() }.detach()
     }
 
     /// Writes a batch behind everything before it.
     func write(_ batch: WriteBatch) throws(StorageError) {
         if store.needsBackpressure { try brake() }
-        try log.withLock { (position) throws(StorageError) in
-            position = LogPosition(index: position.index + 1, term: 1)
-            _ = try store.apply(batch, at: position)
+        let wait = try log.withLock { (log) throws(StorageError) -> UInt64 in
+            log.position = LogPosition(index: log.position.index + 1, term: 1)
+            _ = try store.apply(batch, at: log.position)
+            log.owedNanoseconds += store.writeDelayNanoseconds(bytes: batch.bytes.count)
+            guard log.owedNanoseconds >= Self.sleepNanosecondsMin else { return 0 }
+            defer { log.owedNanoseconds = 0 }
+            return log.owedNanoseconds
         }
+        if wait > 0 { MonotonicClock.sleep(seconds: Double(wait) / 1e9) }
     }
 
     /// Returns when nothing is left to do in the background.
