@@ -34,7 +34,8 @@ struct Server: AsyncParsableCommand {
 
     /// Every long option of every subcommand, for ``SingleDash``.
     static let longNames: Set<String> = [
-        "id", "address", "port", "http", "resp", "peers", "transport", "data", "log-level", "config", "help",
+        "id", "address", "port", "http", "resp", "peers", "transport", "engine", "allocator", "data", "log-level",
+        "config", "help",
         "topic", "partition", "message", "acks", "endpoint", "from-beginning", "offset", "max-messages",
         "list", "create", "partitions", "describe",
     ]

@@ -13,8 +13,7 @@ struct NodeStack {
         configuration: ServerConfiguration, folder: DataFolder, member: Member, fileSystem: any FileSystem,
         logger: Logger
     ) async throws {
-        var switches = Switches()
-        switches.transport = configuration.transport.rawValue
+        let switches = configuration.switches
         let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
             member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
@@ -24,7 +23,7 @@ struct NodeStack {
         let group = MultiThreadedEventLoopGroup.singleton
         // Bound before anybody is told of it; without peers there is nobody to listen to.
         var listeners: [any Service] = []
-        if configuration.transport == .tcp,
+        if switches.transport == .tcp,
             !configuration.peers.isEmpty || folder.identity.cluster?.members.count ?? 1 > 1
         {
             let listener = try await TCPPeerListener(
@@ -34,7 +33,7 @@ struct NodeStack {
             listeners.append(listener)
         }
         let transport = PeerNetwork(
-            kind: configuration.transport, directory: directory, inbox: runtime.inbox, group: group, logger: logger
+            kind: switches.transport, directory: directory, inbox: runtime.inbox, group: group, logger: logger
         ) { reason in
             fatal.fail(.refused(reason))
         }

@@ -38,6 +38,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "How peers talk: tcp (framed, faster) or grpc.")
     var transport: String?
 
+    @Option(help: "What keeps the keys: lsm or hashlog.")
+    var engine: String?
+
+    @Option(help: "Where the store takes its memory: arena, jemalloc or system.")
+    var allocator: String?
+
     @Option(help: "The data folder.")
     var data: String?
 
@@ -95,6 +101,8 @@ struct ServeCommand: AsyncParsableCommand {
         set(["resp"], resp)
         set(["peers"], peers)
         set(["transport"], transport)
+        set(["engine"], engine)
+        set(["allocator"], allocator)
         set(["data"], data)
         set(["log", "level"], logLevel)
         var providers: [any ConfigProvider] = [

@@ -21,10 +21,12 @@ extension ProcessTests {
             #expect(metrics.status == 0, "\(metrics.output)\(metrics.errors)")
         }
 
-        @Test(arguments: ["tcp", "grpc"])
-        func theLeaderIsKilledAndNothingIsLost(transport: String) throws {
+        @Test(arguments: [
+            ["--transport", "tcp"], ["--transport", "grpc", "--engine", "hashlog", "--allocator", "jemalloc"],
+        ])
+        func theLeaderIsKilledAndNothingIsLost(switches: [String]) throws {
             let cluster = try TestCluster()
-            for node in cluster.nodes { node.extraArguments = ["--transport", transport] }
+            for node in cluster.nodes { node.extraArguments = switches }
             try cluster.start()
             for number in 0..<20 { #expect(try cluster.nodes[number % 3].set("k\(number)", "v\(number)") == 200) }
             let leader = try cluster.waitForLeader()

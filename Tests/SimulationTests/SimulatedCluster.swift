@@ -68,7 +68,8 @@ final class SimulatedNode: HostEnvironment {
         storageBusy = false
         var options = Node.Options(directory: "data", seed: cluster.world.random.next())
         options.log.segmentBytes = 16 * 1024
-        options.storage.memtableBytes = 64 * 1024
+        options.storage.lsm.memtableBytes = 64 * 1024
+        options.engine = cluster.engine
         node = try Node(
             cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
@@ -150,6 +151,7 @@ final class SimulatedNode: HostEnvironment {
 final class SimulatedCluster {
     let world: SimulatedWorld
     let formed: FormedCluster
+    let engine: StorageEngineKind
     private(set) var nodes: [SimulatedNode] = []
     var lossProbability = 0.0
     var delayMax: UInt64 = 2_000_000
@@ -159,6 +161,7 @@ final class SimulatedCluster {
 
     init(seed: UInt64, size: Int = 3) throws {
         world = SimulatedWorld(seed: seed)
+        engine = seed.isMultiple(of: 2) ? .lsm : .hashlog
         let members = (1...size).map {
             Member(name: "node\($0)", incarnation: "incarnation-\($0)", address: "node\($0):1")
         }

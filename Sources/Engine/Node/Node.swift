@@ -11,7 +11,7 @@ public import Storage
 
 /// One member of a formed cluster.
 ///
-/// Folders below `directory`: `node/controller`, `node/keyvalue/{log,lsm}`, `node/raft/*.state`, and `<topic>-<partition>`.
+/// Folders below `directory`: `node/controller`, `node/keyvalue/{log,lsm,hashlog}`, `node/raft/*.state`, and `<topic>-<partition>`.
 public final class Node {
     public struct Options: Sendable {
         /// The data folder.
@@ -20,7 +20,9 @@ public final class Node {
         /// How far a log write gets before it counts (DESIGN: quorum + fsync by default).
         public var durability = WriteDurability.power
         public var log = SegmentedLog.Options()
-        public var storage = LSMOptions()
+        /// Which engine keeps the keys; another engine starts from an empty folder and replays the log.
+        public var engine = StorageEngineKind.lsm
+        public var storage = StoreOptions()
         /// Differs between starts; the simulator makes it from its own seed.
         public var seed: UInt64
         public init(directory: String, seed: UInt64) {
@@ -51,10 +53,11 @@ public final class Node {
         }
         let opener = GroupOpener(options: options, fileSystem: fileSystem)
         try opener.prepare()
-        let store: LSMStore
+        let store: any KeyValueStore
         do throws(StorageError) {
-            store = try LSMStore.open(
-                directory: options.directory + "/node/keyvalue/lsm", fileSystem: fileSystem, options: options.storage)
+            store = try openStore(
+                kind: options.engine, directory: "\(options.directory)/node/keyvalue/\(options.engine.rawValue)",
+                fileSystem: fileSystem, options: options.storage)
         } catch {
             throw .storage(error)
         }

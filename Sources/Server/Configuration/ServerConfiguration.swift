@@ -3,6 +3,8 @@
 import Configuration
 import Foundation
 import Logging
+import Memory
+import Storage
 
 /// Settings of one node.
 ///
@@ -14,6 +16,8 @@ import Logging
 /// | `strata.resp` | `STRATA_RESP` | `--resp` | `127.0.0.1:6379`; off with peers |
 /// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
 /// | `strata.transport` | `STRATA_TRANSPORT` | `--transport` | `tcp` |
+/// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
+/// | `strata.allocator` | `STRATA_ALLOCATOR` | `--allocator` | `arena` |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
 struct ServerConfiguration: Sendable {
@@ -23,7 +27,7 @@ struct ServerConfiguration: Sendable {
     var http: ListenAddress?
     var resp: ListenAddress?
     var peers: [ListenAddress]
-    var transport: PeerTransportKind
+    var switches = Switches()
     var data: String
     var logLevel: Logger.Level
 
@@ -59,12 +63,9 @@ struct ServerConfiguration: Sendable {
         resp =
             try config.string(forKey: "resp").map { try ListenAddress(parsing: $0) }
             ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 6379) : nil)
-        let transport = config.string(forKey: "transport") ?? PeerTransportKind.tcp.rawValue
-        guard let kind = PeerTransportKind(rawValue: transport) else {
-            let kinds = PeerTransportKind.allCases.map(\.rawValue).joined(separator: " or ")
-            throw ServerError.configuration("'\(transport)' is not a peer transport; take \(kinds)")
-        }
-        self.transport = kind
+        switches.transport = try Self.position(of: "transport", config, switches.transport)
+        switches.engine = try Self.position(of: "engine", config, switches.engine)
+        switches.allocator = try Self.position(of: "allocator", config, switches.allocator)
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {
@@ -72,6 +73,18 @@ struct ServerConfiguration: Sendable {
             throw ServerError.configuration("'\(level)' is not a log level; take one of \(levels)")
         }
         self.logLevel = logLevel
+    }
+
+    /// Reads one switch; its words are the cases of its type.
+    private static func position<Switch: RawRepresentable & CaseIterable>(
+        of key: ConfigKey, _ config: ConfigReader, _ standard: Switch
+    ) throws -> Switch where Switch.RawValue == String {
+        guard let word = config.string(forKey: key) else { return standard }
+        guard let position = Switch(rawValue: word) else {
+            let words = Switch.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ServerError.configuration("'\(word)' is no position of --\(key); take one of \(words)")
+        }
+        return position
     }
 
     private static func check(id: String) throws {

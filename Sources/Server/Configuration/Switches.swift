@@ -1,20 +1,22 @@
 // The position of every switch of this node, in the words that metrics, logs and results use. A figure without them means
 // nothing.
 import Memory
+import Storage
 
 struct Switches: Sendable {
     /// Who does disk I/O.
     var backend = "posix"
     var allocator = AllocatorKind.arena
-    var engine = "lsm"
+    var engine = StorageEngineKind.lsm
     /// How peers talk.
-    var transport = "grpc"
+    var transport = PeerTransportKind.tcp
     /// What an acknowledged write has been through.
     var durability = "quorum-fsync"
 
     var labels: [(name: String, value: String)] {
         [
-            ("backend", backend), ("allocator", allocator.rawValue), ("engine", engine), ("transport", transport),
+            ("backend", backend), ("allocator", allocator.rawValue), ("engine", engine.rawValue),
+            ("transport", transport.rawValue),
             ("durability", durability),
         ]
     }

@@ -51,8 +51,11 @@ struct NodeService: Service {
         do {
             if folder.identity.cluster != cluster { try folder.adopt(cluster) }
             var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
-            options.storage.seed = UInt64.random(in: .min ... .max)
-            options.storage.allocator = switches.allocator
+            options.engine = switches.engine
+            options.storage.lsm.seed = UInt64.random(in: .min ... .max)
+            options.storage.lsm.allocator = switches.allocator
+            options.storage.hashLog.seed = UInt64.random(in: .min ... .max)
+            options.storage.hashLog.allocator = switches.allocator
             guard let member = cluster.members.first(where: { $0.id == directory.member.id }) else {
                 return .refused("this node is not a member of the cluster that formed")
             }
