@@ -10,7 +10,19 @@ final class ConnectionPool: Sendable {
     private struct Entry {
         var client: Connection
         var running: Task<Void, Never>
+        var hasEnded: EndedFlag
     }
+
+    private final class EndedFlag: Sendable {
+        private let flag = Atomic<Bool>(false)
+
+        var isSet: Bool { flag.load(ordering: .acquiring) }
+
+        func set() { flag.store(true, ordering: .releasing) }
+    }
+
+    /// How long calls under way may keep a closing client.
+    private static let closeTimeout = Duration.seconds(1)
 
     private struct State {
         var entries: [String: Entry] = [:]
@@ -32,9 +44,13 @@ final class ConnectionPool: Sendable {
             if let entry = state.entries[address] { return .success(entry.client) }
             do {
                 let client = GRPCClient(transport: try ConnectionPool.transport(host, port, options))
+                let hasEnded = EndedFlag()
                 // Ends when the client shuts down; an error means the same and shows up in the calls.
-                let running = Task { _ = try? await client.runConnections() }
-                state.entries[address] = Entry(client: client, running: running)
+                let running = Task {
+                    _ = try? await client.runConnections()
+                    hasEnded.set()
+                }
+                state.entries[address] = Entry(client: client, running: running, hasEnded: hasEnded)
                 return .success(client)
             } catch {
                 return .failure(ClientError(.invalid, "\(address) can't be connected to: \(error)"))
@@ -51,7 +67,12 @@ final class ConnectionPool: Sendable {
             return entries
         }
         for entry in entries { entry.client.beginGracefulShutdown() }
-        for entry in entries { await entry.running.value }
+        // Not awaited without a limit: a gRPC client whose server died in the same moment may never end its connections.
+        let deadline = ContinuousClock.now + ConnectionPool.closeTimeout
+        while entries.contains(where: { !$0.hasEnded.isSet }), ContinuousClock.now < deadline, !Task.isCancelled {
+            try? await Task.sleep(for: .milliseconds(1))
+        }
+        for entry in entries { entry.running.cancel() }
     }
 
     /// `host:port`, with loopback for an empty host.
