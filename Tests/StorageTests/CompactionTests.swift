@@ -40,7 +40,10 @@ import Testing
         mutating func write() throws {
             var batch = WriteBatch()
             for _ in 0..<1 + random.below(30) {
-                if random.below(5) == 0 {
+                if random.below(40) == 0 {
+                    let start = random.below(300)
+                    try batch.deleteRange(from: paddedKey(start), to: paddedKey(start + random.below(60)))
+                } else if random.below(5) == 0 {
                     try batch.delete(key: paddedKey(random.below(300)))
                 } else {
                     try batch.put(
@@ -123,13 +126,14 @@ import Testing
             let version = store.currentView().version
             for tables in version.levels[1...] {
                 for (one, next) in zip(tables, tables.dropFirst()) {
-                    #expect(one.metadata.largest.lexicographicallyPrecedes(next.metadata.smallest), "\(note)")
+                    let isBefore = next.metadata.smallest.withUnsafeBytes { one.metadata.lies(before: $0) }
+                    #expect(isBefore, "\(note)")
                 }
             }
         }
     }
 
-    @Test(arguments: 1...3 as ClosedRange<UInt64>) func agreesWithAMap(seed: UInt64) throws {
+    @Test(arguments: 1...2 as ClosedRange<UInt64>) func agreesWithAMap(seed: UInt64) throws {
         let system = SimulatedFileSystem(seed: seed)
         var history = History(seed: seed, store: try LSMStoreTests.open(system, Self.options()))
         for step in 0..<150 {
@@ -149,7 +153,8 @@ import Testing
         try LSMStoreTests.checkAll(history.store, history.model, "seed \(seed), compacted")
         let version = history.store.currentView().version
         #expect(version.levels.dropLast().allSatisfy { $0.isEmpty })
-        #expect(version.levels.last?.allSatisfy { $0.metadata.deletes == 0 } ?? false)
+        #expect(version.levels.last?.allSatisfy { $0.metadata.deletes == 0 && $0.rangeDeletes == nil } ?? false)
+        #expect(try history.store.verify().entries == UInt64(history.model.values.count), "nothing dead is left")
         let files = try system.files(in: LSMStoreTests.folder, suffix: ".sst")
         #expect(files.count == version.tableCount, "no file is left behind")
     }

@@ -46,7 +46,16 @@ struct Model {
     var values: [[UInt8]: [UInt8]] = [:]
 
     mutating func apply(_ batch: WriteBatch) {
-        for operation in batch { values[operation.key] = operation.kind == .put ? operation.value : nil }
+        for operation in batch {
+            switch operation.kind {
+            case .put: values[operation.key] = operation.value
+            case .delete: values[operation.key] = nil
+            case .deleteRange:
+                values = values.filter { key, _ in
+                    key.lexicographicallyPrecedes(operation.key) || !key.lexicographicallyPrecedes(operation.value)
+                }
+            }
+        }
     }
 
     func scan(from: [UInt8], to: [UInt8]?, limit: Int) -> [KeyValue] {

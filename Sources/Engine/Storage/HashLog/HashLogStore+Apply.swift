@@ -73,6 +73,7 @@ extension HashLogStore {
         var known: [UInt64] = []
         known.reserveCapacity(cursor.count)
         while let operation = cursor.next() {
+            if operation.kind == .deleteRange { throw .invalidBatch("the hash log keeps no order: use the LSM engine") }
             let slot = try find(operation.key, keyHash(operation.key), state)
             known.append(slot.map { $0.pointee.place } ?? 0)
         }

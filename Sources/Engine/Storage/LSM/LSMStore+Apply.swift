@@ -13,7 +13,7 @@ extension LSMStore {
             let first = writer.sequence + 1
             precondition(
                 first + UInt64(batch.count) <= SkipList.sequenceMax, "2^56 operations were applied: the store is full")
-            insert(batch, into: writer.active.list, firstSequence: first)
+            insert(batch, into: writer.active, firstSequence: first)
             writer.sequence += UInt64(batch.count)
             writer.applied = position
             publishApplied(position, sequence: writer.sequence)
@@ -21,20 +21,32 @@ extension LSMStore {
         }
     }
 
-    private func insert(_ batch: WriteBatch, into list: borrowing SkipList, firstSequence: UInt64) {
+    private func insert(_ batch: WriteBatch, into memtable: MemTable, firstSequence: UInt64) {
         let bytes = batch.bytes.span.bytes
         let inserted = bytes.withUnsafeBytes { buffer in
             var cursor = BatchCursor(buffer)
             var sequence = firstSequence
             while let operation = cursor.next() {
-                let fits = list.insert(
-                    key: operation.key, sequence: sequence, kind: operation.kind, value: operation.value)
+                let fits =
+                    operation.kind == .deleteRange
+                    ? insertRange(operation, into: memtable, sequence: sequence)
+                    : memtable.list.insert(
+                        key: operation.key, sequence: sequence, kind: operation.kind, value: operation.value)
                 precondition(fits, "a memtable has the room that was reckoned for the batch")
                 sequence += 1
             }
             return cursor.seen
         }
         precondition(inserted == batch.count, "a batch holds as many operations as it counts")
+    }
+
+    /// The range's first key is deleted as such too, so that no memtable or table has range deletes and no entries.
+    private func insertRange(_ operation: BatchOperation, into memtable: MemTable, sequence: UInt64) -> Bool {
+        guard compare(operation.key, operation.value) < 0 else { return true }
+        memtable.deletes.add(
+            RangeTombstone(start: [UInt8](operation.key), end: [UInt8](operation.value), sequence: sequence))
+        return memtable.list.insert(
+            key: operation.key, sequence: sequence, kind: .delete, value: UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     /// Starts a new memtable and leaves the old one, when it holds anything, to maintenance.

@@ -62,24 +62,28 @@ extension LSMStore {
         let space = TableSpace(directory: directory, fileSystem: fileSystem, options: options, store: store)
         let file = try space.create(number)
         var builder = space.builder(file, number)
-        try add(sealed.table.list, to: &builder)
+        try add(sealed.table, to: &builder)
         let summary = try builder.finish()
         try disk { () throws(FileIOError) in try fileSystem.syncDirectory(directory) }
         return try Table(file, metadata: TableMetadata(number: number, level: 0, summary: summary), store: store)
     }
 
-    private func add(_ list: borrowing SkipList, to builder: inout TableBuilder) throws(StorageError) {
+    private func add(_ memtable: MemTable, to builder: inout TableBuilder) throws(StorageError) {
         // Readers without a snapshot that may still see an older version hold the memtable itself.
         var rule = GarbageRule(snapshots: snapshots.all)
-        var node = list.firstNode
+        let deletes = SurvivingDeletes(memtable.deletes.fragments.map { [$0] } ?? [], rule: rule) { _, _ in false }
+        let hasDeletes = !deletes.isEmpty
+        var node = memtable.list.firstNode
         while node != 0 {
-            let key = list.key(of: node)
-            let trailer = list.trailer(of: node)
-            if rule.keeps(key, trailer: trailer, isBottom: { _ in false }) {
-                try builder.add(key: key, trailer: trailer, value: list.value(of: node))
+            let key = memtable.list.key(of: node)
+            let trailer = memtable.list.trailer(of: node)
+            let isCovered = hasDeletes && deletes.cover(key, sequence: trailer >> 8)
+            if !isCovered, rule.keeps(key, trailer: trailer, isBottom: { _ in false }) {
+                try builder.add(key: key, trailer: trailer, value: memtable.list.value(of: node))
             }
-            node = list.node(after: node)
+            node = memtable.list.node(after: node)
         }
+        builder.add(rangeDeletes: deletes.output(from: nil, to: nil))
     }
 
     /// Makes an edit durable, then visible.

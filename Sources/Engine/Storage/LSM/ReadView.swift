@@ -19,6 +19,16 @@ final class ReadView: Sendable {
         ReadView(active: active, sealed: sealed, version: version)
     }
 
+    /// Of all sources that have any.
+    var rangeDeletes: [RangeTombstones] {
+        var found = version.rangeDeletes
+        if let own = active.deletes.fragments { found.append(own) }
+        for memtable in sealed {
+            if let own = memtable.table.deletes.fragments { found.append(own) }
+        }
+        return found
+    }
+
     func find(_ key: UnsafeRawBufferPointer, sequence: UInt64) throws(StorageError) -> [UInt8]? {
         var lookup = active.find(key, sequence: sequence)
         if case .absent = lookup {

@@ -31,7 +31,7 @@ struct BatchCursor {
             let key = attempt.readLengthPrefixed()
         else { return nil }
         var value = UnsafeRawBufferPointer(start: nil, count: 0)
-        if kind == .put {
+        if kind != .delete {
             guard let found = attempt.readLengthPrefixed() else { return nil }
             value = found
         }

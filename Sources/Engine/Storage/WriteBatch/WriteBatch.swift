@@ -5,6 +5,8 @@
 public enum OperationKind: UInt8, Sendable, Hashable {
     case delete = 0
     case put = 1
+    /// Deletes every key from `key` to `value` (excluded).
+    case deleteRange = 2
 }
 
 /// Writes in the order in which they happen; a later one to the same key wins.
@@ -15,7 +17,8 @@ public enum OperationKind: UInt8, Sendable, Hashable {
 /// try store.apply(batch, at: position)
 /// ```
 public struct WriteBatch: Sendable, Hashable {
-    /// `u64 sequence (0: not assigned) | u32 count | {u8 kind, varint, key, [varint, value]}*`, little endian.
+    /// `u64 sequence (0: not assigned) | u32 count | {u8 kind, varint, key, [varint, value]}*`, little endian. A range
+    /// delete has its end in place of the value.
     public private(set) var bytes: [UInt8]
     /// Number of operations.
     public private(set) var count: Int
@@ -66,6 +69,17 @@ public struct WriteBatch: Sendable, Hashable {
         raiseCount(by: 1)
     }
 
+    /// Deletes all keys from `from` to `to` (excluded), in time and space that don't depend on how many there are. An
+    /// empty range deletes nothing.
+    /// - Throws: ``StorageError/keyTooLong(bytes:)``; the batch is then unchanged.
+    public mutating func deleteRange(from: [UInt8], to: [UInt8]) throws(StorageError) {
+        try Self.check(key: Swift.max(from.count, to.count), value: 0)
+        bytes.append(OperationKind.deleteRange.rawValue)
+        bytes.append(lengthPrefixed: from)
+        bytes.append(lengthPrefixed: to)
+        raiseCount(by: 1)
+    }
+
     /// Adds another batch's operations behind these.
     public mutating func append(contentsOf other: WriteBatch) {
         other.bytes.withUnsafeBytes { buffer in
@@ -96,7 +110,10 @@ public struct WriteBatch: Sendable, Hashable {
         guard buffer.count >= headerBytes else { throw .invalidBatch("\(buffer.count) bytes are less than a header") }
         var cursor = BatchCursor(buffer)
         while let operation = cursor.next() {
-            try check(key: operation.key.count, value: operation.value.count)
+            let isRange = operation.kind == .deleteRange
+            try check(
+                key: isRange ? Swift.max(operation.key.count, operation.value.count) : operation.key.count,
+                value: operation.value.count)
         }
         guard cursor.isAtEnd else { throw .invalidBatch("broken operation at byte \(cursor.position)") }
         guard cursor.seen == cursor.count, cursor.count < StorageLimits.batchOperationsMax else {
@@ -107,7 +124,7 @@ public struct WriteBatch: Sendable, Hashable {
 }
 
 extension WriteBatch: Sequence {
-    /// One write. `value` is empty for a delete.
+    /// One write. `value` is empty for a delete and the end of the range for a range delete.
     public struct Operation: Hashable, Sendable {
         public var kind: OperationKind
         public var key: [UInt8]

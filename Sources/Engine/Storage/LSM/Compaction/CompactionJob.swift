@@ -11,6 +11,10 @@ final class CompactionJob: @unchecked Sendable {
     private var rule: GarbageRule
     private var deeper: DeeperLevels
     private var cuts: OutputCuts
+    private let deletes: SurvivingDeletes
+    private let hasDeletes: Bool
+    /// Where the output that comes next begins; nil: at the least key.
+    private var outputStart: [UInt8]?
     private var builder: TableBuilder?
     private var builderFile: (any File)?
     private var builderNumber: UInt64 = 0
@@ -29,7 +33,13 @@ final class CompactionJob: @unchecked Sendable {
         if !plan.overlapping.isEmpty { runs.append(plan.overlapping) }
         merge = RunMerge(memtables: [], tables: runs)
         rule = GarbageRule(snapshots: snapshots)
-        deeper = DeeperLevels(Array(version.levels[below...]))
+        let deepest = Array(version.levels[below...])
+        deeper = DeeperLevels(deepest)
+        deletes = SurvivingDeletes((plan.inputs + plan.overlapping).compactMap { $0.rangeDeletes }, rule: rule) {
+            start, end in
+            deepest.allSatisfy { $0.allSatisfy { !$0.metadata.overlaps(from: start, to: end) } }
+        }
+        hasDeletes = !deletes.isEmpty
         cuts = OutputCuts(
             grandparents: below < Version.levelCount ? version.levels[below] : [], target: space.options.tableBytes)
         try merge.seekToFirst()
@@ -44,13 +54,17 @@ final class CompactionJob: @unchecked Sendable {
             let key = merge.key
             let value = merge.value
             bytes += key.count + value.count
-            if rule.keeps(key, trailer: merge.trailer, isBottom: { deeper.lack($0) }) {
-                try add(key, merge.trailer, value, number)
+            let trailer = merge.trailer
+            if !(hasDeletes && deletes.cover(key, sequence: trailer >> 8)),
+                rule.keeps(key, trailer: trailer, isBottom: { deeper.lack($0) })
+            {
+                try add(key, trailer, value, number)
             }
             try merge.advance()
         }
         if merge.isValid { return false }
-        try finishOutput()
+        try addLastDeletes(number)
+        try finishOutput(before: nil)
         try disk { () throws(FileIOError) in try space.fileSystem.syncDirectory(space.directory) }
         return true
     }
@@ -59,7 +73,7 @@ final class CompactionJob: @unchecked Sendable {
         _ key: UnsafeRawBufferPointer, _ trailer: UInt64, _ value: UnsafeRawBufferPointer, _ number: () -> UInt64
     ) throws(StorageError) {
         if let current = builder, current.startsNewKey(key), cuts.cut(before: key, size: current.bytesWritten) {
-            try finishOutput()
+            try finishOutput(before: [UInt8](key))
         }
         if builder == nil {
             builderNumber = number()
@@ -72,7 +86,18 @@ final class CompactionJob: @unchecked Sendable {
         try builder?.add(key: key, trailer: trailer, value: value)
     }
 
-    private func finishOutput() throws(StorageError) {
+    /// Range deletes that outlive all entries get one entry to live with: the delete of their first key.
+    private func addLastDeletes(_ number: () -> UInt64) throws(StorageError) {
+        guard builder == nil, let first = deletes.output(from: outputStart, to: nil).first else { return }
+        try first.start.withRawBytes { (key) throws(StorageError) in
+            let trailer = first.sequence << 8 | UInt64(OperationKind.delete.rawValue)
+            try add(key, trailer, UnsafeRawBufferPointer(start: nil, count: 0), number)
+        }
+    }
+
+    private func finishOutput(before next: [UInt8]?) throws(StorageError) {
+        builder?.add(rangeDeletes: deletes.output(from: outputStart, to: next))
+        outputStart = next
         guard builder != nil, let file = builderFile, let summary = try builder?.finish() else { return }
         let metadata = TableMetadata(number: builderNumber, level: plan.outputLevel, summary: summary)
         outputs.append(try Table(file, metadata: metadata, store: space.store))

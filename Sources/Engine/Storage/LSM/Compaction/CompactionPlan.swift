@@ -75,8 +75,11 @@ struct CompactionPlan {
 
     /// True when the table can change levels without being rewritten.
     func isMove(in version: Version, options: LSMOptions) -> Bool {
-        guard inputs.count == 1, overlapping.isEmpty else { return false }
-        guard outputLevel + 1 < Version.levelCount else { return true }
+        guard inputs.count == 1, let table = inputs.first, overlapping.isEmpty else { return false }
+        guard outputLevel + 1 < Version.levelCount else {
+            // At the bottom deletes can be left out, which only a rewrite does.
+            return table.metadata.deletes == 0 && table.rangeDeletes == nil
+        }
         // A table that overlaps too much below would make its own next compaction dear.
         let below = version.levels[outputLevel + 1].overlapping(inputs).reduce(0) { $0 + $1.metadata.fileSize }
         return below <= options.tableBytes * LevelTargets.multiplier

@@ -51,7 +51,7 @@ struct RunCursor: ~Copyable {
     /// Moves to the first version of the first key that is `key` or greater.
     mutating func seek(_ key: UnsafeRawBufferPointer) throws(StorageError) {
         if let memtable { return show(memtable.list.firstNode(from: key), of: memtable) }
-        let number = tables.partitioningIndex { $0.metadata.largest.withUnsafeBytes { compare($0, key) } >= 0 }
+        let number = tables.partitioningIndex { !$0.metadata.lies(before: key) }
         guard number < tables.count else { return end() }
         try load(tables[number].firstBlock(for: key), of: number, forward: true)
         guard isValid, tableNumber == number, let view else { return }

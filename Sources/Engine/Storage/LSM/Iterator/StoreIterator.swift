@@ -18,6 +18,7 @@ public struct StoreIterator: ~Copyable {
     /// Keeps memory, files and old versions alive.
     private let view: ReadView
     private let snapshot: Snapshot?
+    private let rangeDeletes: [RangeTombstones]
     private var backward = false
     /// The key that was shown last, or the deleted one that is being passed over; backward also the shown value.
     private var lastKey: [UInt8] = []
@@ -30,6 +31,7 @@ public struct StoreIterator: ~Copyable {
         snapshot = options.snapshot
         lower = options.lower
         upper = options.upper
+        rangeDeletes = view.rangeDeletes
         merge = RunMerge(
             memtables: [view.active] + view.sealed.reversed().map { $0.table }, tables: view.version.runs)
     }
@@ -155,7 +157,9 @@ public struct StoreIterator: ~Copyable {
     }
 
     private func isLive(_ key: UnsafeRawBufferPointer, _ trailer: UInt64) -> Bool {
-        trailer & 0xff != UInt64(OperationKind.delete.rawValue)
+        if trailer & 0xff == UInt64(OperationKind.delete.rawValue) { return false }
+        for deletes in rangeDeletes where deletes.newest(over: key, upTo: sequence) > trailer >> 8 { return false }
+        return true
     }
 }
 

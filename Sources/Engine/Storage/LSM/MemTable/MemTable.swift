@@ -4,6 +4,7 @@ internal import Memory
 
 final class MemTable: Sendable {
     let list: SkipList
+    let deletes = MemTableDeletes()
 
     init(capacity: Int, source: PageSource, seed: UInt64) throws(StorageError) {
         do throws(MemoryError) {
@@ -20,6 +21,11 @@ final class MemTable: Sendable {
 
     func find(_ key: UnsafeRawBufferPointer, sequence: UInt64) -> Lookup {
         let node = list.find(key, sequence: sequence)
+        if let covered = deletes.fragments?.newest(over: key, upTo: sequence), covered > 0,
+            node == 0 || list.sequence(of: node) < covered
+        {
+            return .deleted
+        }
         guard node != 0 else { return .absent }
         return list.kind(of: node) == .delete ? .deleted : .found([UInt8](list.value(of: node)))
     }

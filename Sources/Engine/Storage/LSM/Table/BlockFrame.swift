@@ -33,6 +33,7 @@ enum BlockKind: UInt8 {
     case index = 2
     case filter = 3
     case properties = 4
+    case rangeDeletes = 5
 }
 
 /// How a block's bytes are packed.

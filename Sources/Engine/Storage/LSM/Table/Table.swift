@@ -6,6 +6,8 @@ final class Table: Sendable {
     let file: any File
     let metadata: TableMetadata
     let identity: TableIdentity
+    /// Nil when the table has none.
+    let rangeDeletes: RangeTombstones?
     private let indexBuffer: BlockBuffer
     private let filterBuffer: BlockBuffer
     private let filter: UncheckedView<BloomFilterView>
@@ -41,6 +43,7 @@ final class Table: Sendable {
         guard let filter = BloomFilterView(filterBuffer.bytes) else {
             throw .corruption(path: path, position: footer.filter.offset, detail: "the filter contradicts itself")
         }
+        rangeDeletes = try Self.readRangeDeletes(footer, file, identity)
         self.file = file
         self.metadata = metadata
         self.identity = identity
@@ -49,6 +52,20 @@ final class Table: Sendable {
         indexView = UncheckedView(index)
         self.filter = UncheckedView(filter)
         dataEnd = footer.filter.offset
+    }
+
+    private static func readRangeDeletes(
+        _ footer: TableFooter, _ file: any File, _ identity: TableIdentity
+    ) throws(StorageError) -> RangeTombstones? {
+        if footer.rangeDeletes == .none { return nil }
+        let buffer = try BlockBuffer(
+            reading: footer.rangeDeletes, kind: .rangeDeletes, from: file, identity: identity)
+        defer { extendLifetime(buffer) }
+        guard let deletes = RangeTombstones(decoding: buffer.bytes) else {
+            throw .corruption(
+                path: file.path, position: footer.rangeDeletes.offset, detail: "the range deletes make no sense")
+        }
+        return deletes
     }
 
     var blockCount: Int { indexView.value.count }
@@ -79,13 +96,16 @@ final class Table: Sendable {
     func find(
         _ key: UnsafeRawBufferPointer, hash: UInt64, sequence: UInt64
     ) throws(StorageError) -> Lookup {
-        guard filter.value.mayContain(hash) else { return .absent }
+        let covered = rangeDeletes?.newest(over: key, upTo: sequence) ?? 0
+        let missing = covered > 0 ? Lookup.deleted : .absent
+        guard filter.value.mayContain(hash) else { return missing }
         let number = firstBlock(for: key)
-        guard number < blockCount else { return .absent }
+        guard number < blockCount else { return missing }
         let buffer = try readBlock(number)
         defer { extendLifetime(buffer) }
         let view = try view(buffer, block: number)
-        guard let row = view.find(key, hash: hash, trailer: sequence << 8 | 0xff) else { return .absent }
+        guard let row = view.find(key, hash: hash, trailer: sequence << 8 | 0xff) else { return missing }
+        if view.trailer(row) >> 8 < covered { return .deleted }
         if view.trailer(row) & 0xff == UInt64(OperationKind.delete.rawValue) { return .deleted }
         return .found([UInt8](view.value(row)))
     }

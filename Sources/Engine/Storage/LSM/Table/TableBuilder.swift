@@ -28,6 +28,7 @@ struct TableBuilder {
     private var lastTrailer: UInt64 = 0
     private var hashes: [UInt64] = []
     private var properties = TableProperties()
+    private var rangeDeletes: [RangeTombstone] = []
 
     /// Bytes gathered before one write call.
     private static let writeBytes = 1 << 20
@@ -67,6 +68,10 @@ struct TableBuilder {
         properties.count(key: key, trailer: trailer, value: value)
     }
 
+    mutating func add(rangeDeletes added: [RangeTombstone]) {
+        rangeDeletes += added
+    }
+
     /// Writes what is left, syncs the file, and says what is in it.
     mutating func finish() throws(StorageError) -> TableSummary {
         precondition(properties.entries > 0, "a table holds at least one entry")
@@ -77,14 +82,17 @@ struct TableBuilder {
         var indexBlock: [UInt8] = []
         index.finish(into: &indexBlock)
         let indexHandle = try append(indexBlock, .index)
+        let rangeHandle =
+            rangeDeletes.isEmpty ? BlockHandle.none : try append(RangeTombstones.encode(rangeDeletes), .rangeDeletes)
         let propertiesHandle = try append(properties.encode(), .properties)
         let footer = TableFooter(
-            identity: identity, filter: filter, index: indexHandle, properties: propertiesHandle,
-            fileSize: bytesWritten + UInt64(TableFooter.bytes))
+            identity: identity, filter: filter, index: indexHandle, rangeDeletes: rangeHandle,
+            properties: propertiesHandle, fileSize: bytesWritten + UInt64(TableFooter.bytes))
         pending.append(contentsOf: footer.encode())
         try writePending()
         try disk { () throws(FileIOError) in try file.sync() }
-        return TableSummary(properties: properties, fileSize: position, checksum: fileChecksum)
+        return TableSummary(
+            properties: properties, fileSize: position, checksum: fileChecksum, rangeDeletes: rangeDeletes)
     }
 
     private mutating func finishBlock() throws(StorageError) {
@@ -140,4 +148,5 @@ struct TableSummary {
     var fileSize: UInt64
     /// CRC-32C of the whole file.
     var checksum: UInt32
+    var rangeDeletes: [RangeTombstone] = []
 }

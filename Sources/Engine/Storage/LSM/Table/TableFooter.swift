@@ -18,6 +18,8 @@ struct TableFooter: Hashable {
     var identity: TableIdentity
     var filter: BlockHandle
     var index: BlockHandle
+    /// ``BlockHandle/none`` when there are none.
+    var rangeDeletes: BlockHandle
     var properties: BlockHandle
     var fileSize: UInt64
 
@@ -30,7 +32,7 @@ struct TableFooter: Hashable {
         output.append(littleEndian: identity.number)
         filter.encode(into: &output)
         index.encode(into: &output)
-        BlockHandle.none.encode(into: &output)
+        rangeDeletes.encode(into: &output)
         properties.encode(into: &output)
         output.append(littleEndian: fileSize)
         output.append(littleEndian: UInt32(0))
@@ -39,10 +41,14 @@ struct TableFooter: Hashable {
         return output
     }
 
-    init(identity: TableIdentity, filter: BlockHandle, index: BlockHandle, properties: BlockHandle, fileSize: UInt64) {
+    init(
+        identity: TableIdentity, filter: BlockHandle, index: BlockHandle, rangeDeletes: BlockHandle,
+        properties: BlockHandle, fileSize: UInt64
+    ) {
         self.identity = identity
         self.filter = filter
         self.index = index
+        self.rangeDeletes = rangeDeletes
         self.properties = properties
         self.fileSize = fileSize
     }
@@ -69,7 +75,8 @@ struct TableFooter: Hashable {
         guard let footer = fields.footer, footer.fileSize == fileSize else {
             throw corrupt("the footer describes a file of another size than \(fileSize)")
         }
-        for handle in [footer.filter, footer.index, footer.properties] where !handle.lies(within: position) {
+        for handle in [footer.filter, footer.index, footer.rangeDeletes, footer.properties]
+        where !handle.lies(within: position) {
             throw corrupt("the footer points outside the file")
         }
         self = footer
@@ -92,12 +99,12 @@ struct TableFooter: Hashable {
             version = reader.read(UInt32.self) ?? 0
             guard reader.read(UInt32.self) != nil, let store = reader.read(UInt64.self),
                 let number = reader.read(UInt64.self), let filter = BlockHandle(&reader),
-                let index = BlockHandle(&reader), BlockHandle(&reader) != nil, let properties = BlockHandle(&reader),
-                let fileSize = reader.read(UInt64.self)
+                let index = BlockHandle(&reader), let rangeDeletes = BlockHandle(&reader),
+                let properties = BlockHandle(&reader), let fileSize = reader.read(UInt64.self)
             else { return }
             footer = TableFooter(
                 identity: TableIdentity(store: store, number: number), filter: filter, index: index,
-                properties: properties, fileSize: fileSize)
+                rangeDeletes: rangeDeletes, properties: properties, fileSize: fileSize)
         }
     }
 }

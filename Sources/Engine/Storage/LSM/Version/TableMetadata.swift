@@ -13,6 +13,8 @@ struct TableMetadata: Hashable, Sendable {
     var sequenceMax: UInt64
     var smallest: [UInt8]
     var largest: [UInt8]
+    /// True when `largest` is the end of a range delete: no key of the table itself.
+    var isLargestExcluded = false
 
     init(number: UInt64, level: Int, summary: TableSummary) {
         self.number = number
@@ -25,16 +27,26 @@ struct TableMetadata: Hashable, Sendable {
         sequenceMax = summary.properties.sequenceMax
         smallest = summary.properties.smallest
         largest = summary.properties.largest
+        for tombstone in summary.rangeDeletes {
+            if tombstone.start.lexicographicallyPrecedes(smallest) { smallest = tombstone.start }
+            if largest.lexicographicallyPrecedes(tombstone.end) {
+                largest = tombstone.end
+                isLargestExcluded = true
+            }
+            sequenceMin = min(sequenceMin, tombstone.sequence)
+            sequenceMax = max(sequenceMax, tombstone.sequence)
+        }
     }
 
     /// True when `key` lies in the table's range.
     func covers(_ key: UnsafeRawBufferPointer) -> Bool {
-        smallest.withUnsafeBytes { compare($0, key) } <= 0 && largest.withUnsafeBytes { compare($0, key) } >= 0
+        smallest.withUnsafeBytes { compare($0, key) } <= 0 && !lies(before: key)
     }
 
     /// True when every key of the table comes before `key`.
     func lies(before key: UnsafeRawBufferPointer) -> Bool {
-        largest.withUnsafeBytes { compare($0, key) } < 0
+        let order = largest.withUnsafeBytes { compare($0, key) }
+        return order < 0 || order == 0 && isLargestExcluded
     }
 
     /// True when the key ranges meet.
@@ -52,7 +64,12 @@ struct TableMetadata: Hashable, Sendable {
     /// Widens the key range so that it encloses another one.
     mutating func extend(by other: TableMetadata) {
         if other.smallest.lexicographicallyPrecedes(smallest) { smallest = other.smallest }
-        if largest.lexicographicallyPrecedes(other.largest) { largest = other.largest }
+        if largest == other.largest {
+            isLargestExcluded = isLargestExcluded && other.isLargestExcluded
+        } else if largest.lexicographicallyPrecedes(other.largest) {
+            largest = other.largest
+            isLargestExcluded = other.isLargestExcluded
+        }
     }
 
     func encode(into output: inout [UInt8]) {

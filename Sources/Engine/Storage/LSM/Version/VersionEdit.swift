@@ -26,6 +26,8 @@ struct VersionEdit: Hashable {
         case applied = 4
         case added = 5
         case removed = 6
+        /// As `added`, with the largest key excluded.
+        case addedOpen = 7
     }
 
     func encode() -> [UInt8] {
@@ -49,7 +51,7 @@ struct VersionEdit: Hashable {
             output.append(varint: applied.term)
         }
         for table in added {
-            output.append(Tag.added.rawValue)
+            output.append(table.isLargestExcluded ? Tag.addedOpen.rawValue : Tag.added.rawValue)
             table.encode(into: &output)
         }
         for number in removed {
@@ -85,8 +87,9 @@ struct VersionEdit: Hashable {
         case .applied:
             guard let index = reader.readVarint(), let term = reader.readVarint() else { return false }
             applied = LogPosition(index: index, term: term)
-        case .added:
-            guard let table = TableMetadata(&reader) else { return false }
+        case .added, .addedOpen:
+            guard var table = TableMetadata(&reader) else { return false }
+            table.isLargestExcluded = tag == .addedOpen
             added.append(table)
         case .removed:
             guard let number = reader.readVarint() else { return false }
