@@ -132,7 +132,15 @@ let package = Package(
         tests("RecordsTests", ["Records", "CEngine"]),
         tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine"]),
         tests("StorageTests", ["Storage", "SimulatedIO", "PosixIO", "FileIO", "Memory", "CEngine"]),
-        tests("RaftTests", ["Raft"]),
+        .target(
+            name: "RaftSimulation", dependencies: ["Raft"], path: "Tests/Simulation/RaftSimulation",
+            swiftSettings: settings),
+        .executableTarget(
+            name: "RaftCheck", dependencies: ["Raft", "RaftSimulation"], path: "Tests/Simulation/RaftCheck",
+            swiftSettings: settings),
+        .testTarget(
+            name: "RaftTests", dependencies: ["Raft", "RaftSimulation"], path: "Tests/RaftTests",
+            exclude: ["Scenarios"], swiftSettings: settings),
         tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "FileIO"]),
         tests(
             "SimulationTests",

@@ -5,6 +5,7 @@ import Glibc
 import Testing
 
 @testable import Raft
+@testable import RaftSimulation
 
 private func number(_ name: String) -> Int? {
     getenv(name).flatMap { Int(String(cString: $0)) }
@@ -23,7 +24,7 @@ private func simulate(_ seed: UInt64) -> Simulation? {
         try simulation.heal()
         return simulation
     } catch {
-        Issue.record("seed \(seed): \(error); replay: RAFT_SEED=\(seed) RAFT_EVENTS=\(eventCount) swift test")
+        Issue.record("seed \(seed): \(error); replay: RaftCheck replay \(seed) \(eventCount)")
         return nil
     }
 }

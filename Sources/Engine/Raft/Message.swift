@@ -6,9 +6,11 @@ public struct Message: Hashable, Sendable {
     public enum Kind: UInt8, Hashable, Sendable, CaseIterable {
         /// `index`, `logTerm`: the candidate's last entry. `term` is the term that it would campaign in.
         case preVote = 1
+        /// Refused: `commit`, `logTerm` = the last entry that the sender knows to be committed.
         case preVoteResponse = 2
         /// As `preVote`, for real. `force` marks a transfer, which ignores the lease of the old leader.
         case vote = 3
+        /// As `preVoteResponse`.
         case voteResponse = 4
         /// `index`, `logTerm`: the entry before `entries`; `commit`: the leader's commit index. `entries` may be empty.
         case append = 5

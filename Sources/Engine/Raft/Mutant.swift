@@ -46,6 +46,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case jointIgnoresOutgoing
     /// 9: a leader that removed itself goes on.
     case removedLeaderStays
+    /// 9: a refused vote does not tell what is committed, and the group that removed its leader is stuck.
+    case refusalHidesCommit
     /// 9: the joint configuration is left only by the leader that entered it.
     case autoLeaveOnce
     /// 10: a pre-candidate keeps its leader, and so its lease.

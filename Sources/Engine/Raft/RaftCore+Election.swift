@@ -21,11 +21,11 @@ extension RaftCore {
         if electionElapsed >= settings.lossTicks {
             electionElapsed = 0
             transferTarget = nil
-            leaveJointIfDue(reader, &ready)
             if settings.checkQuorum && !checkQuorum() && !Mutant.isOn(.noQuorumCheck) {
                 becomeFollower(term, leader: nil, &ready)
                 return
             }
+            leaveJointIfDue(reader, &ready)
         }
         if sleepIfIdle(&ready) { return }
         if heartbeatElapsed >= settings.heartbeatTicks { broadcastHeartbeat(&ready) }
@@ -135,6 +135,10 @@ extension RaftCore {
             request.logTerm > lastTerm || (request.logTerm == lastTerm && request.index >= lastIndex)
         var answer = message(isPre ? .preVoteResponse : .voteResponse, to: request.from)
         answer.reject = !(isFree && isUpToDate) || isPromisedAway
+        if answer.reject {
+            answer.commit = commitIndex
+            answer.logTerm = log.term(at: commitIndex) ?? 0
+        }
         if isPre {
             if !answer.reject { answer.term = request.term }
             ready.messages.append(answer)
@@ -154,10 +158,25 @@ extension RaftCore {
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
         let isPre = message.kind == .preVoteResponse
+        if message.reject && learnCommit(message, &ready) { return }
         guard role == (isPre ? .preCandidate : .candidate) else { return }
         if isPre && !message.reject && message.term != term + 1 { return }
         setAnswer(of: message.from, message.reject ? .rejected : .granted)
         countVotes(reader, &ready)
+    }
+
+    /// A refusal tells what the voter knows to be committed (tikv/raft-rs, `maybe_commit_by_vote`). Without that a group
+    /// can be stuck for good: the leader that removed itself is gone, the others don't know that the change is
+    /// committed and need its vote, and its longer log refuses them. True when the candidacy ended: it was under a
+    /// configuration that turns out to be history.
+    private mutating func learnCommit(_ refusal: Message, _ ready: inout Ready) -> Bool {
+        guard role != .leader, refusal.commit > commitIndex, log.term(at: refusal.commit) == refusal.logTerm,
+            !Mutant.isOn(.refusalHidesCommit)
+        else { return false }
+        advanceCommit(to: refusal.commit, &ready)
+        guard hasUnappliedChange, role != .follower else { return false }
+        becomeFollower(term, leader: nil, &ready)
+        return true
     }
 
     private mutating func setAnswer(of node: NodeID, _ answer: VoteAnswer) {

@@ -2,15 +2,15 @@
 // are delivered in any order, lost, doubled; disks finish late; nodes crash and lose what was not synced.
 // `SimulationChecks` holds the invariants that are tested after every event.
 
-@testable import Raft
+import Raft
 
 /// A broken invariant.
-struct SimulationFailure: Error, CustomStringConvertible {
-    var description: String
+package struct SimulationFailure: Error, CustomStringConvertible {
+    package var description: String
 }
 
 /// What happened over a run, to see that the faults are really met.
-struct SimulationCounts {
+package struct SimulationCounts: Sendable {
     var elections = 0
     var commits = 0
     var cuts = 0
@@ -22,8 +22,32 @@ struct SimulationCounts {
     var transfers = 0
     var pendingReads = 0
     var dropped = 0
+    var changes = 0
+    var changesApplied = 0
+    var pauses = 0
+    var leaseReads = 0
+    var cutLinks = 0
+    var messagesLost = 0
+    /// Ticks of simulated time at the first node.
+    package var ticks = 0
 
-    mutating func add(_ other: SimulationCounts) {
+    package init() {}
+
+    /// Name and value of each, in a fixed order.
+    package var all: [(name: String, value: Int)] {
+        [
+            ("elections", elections), ("commits", commits), ("cuts", cuts), ("crashes", crashes),
+            ("lost_jobs", lostJobs), ("snapshots", snapshots), ("reads_served", readsServed),
+            ("reads_dropped", readsDropped), ("transfers", transfers), ("pending_reads", pendingReads),
+            ("dropped", dropped), ("changes", changes), ("changes_applied", changesApplied), ("pauses", pauses),
+            ("lease_reads", leaseReads), ("cut_links", cutLinks), ("messages_lost", messagesLost), ("ticks", ticks),
+        ]
+    }
+
+    /// What was done to the groups, in sum.
+    package var faults: Int { crashes + lostJobs + pauses + cutLinks + messagesLost + pendingReads }
+
+    package mutating func add(_ other: SimulationCounts) {
         elections += other.elections
         commits += other.commits
         cuts += other.cuts
@@ -35,22 +59,28 @@ struct SimulationCounts {
         transfers += other.transfers
         pendingReads += other.pendingReads
         dropped += other.dropped
+        changes += other.changes
+        changesApplied += other.changesApplied
+        pauses += other.pauses
+        leaseReads += other.leaseReads
+        cutLinks += other.cutLinks
+        messagesLost += other.messagesLost
+        ticks += other.ticks
     }
 }
 
-final class Simulation {
-    enum Action: UInt8, CaseIterable {
+package final class Simulation {
+    package enum Action: UInt8, CaseIterable, Hashable, Sendable {
         case deliver, tick, drain, sync, report, propose, read, apply, compact, crash, restart, cutLink, healLinks
-        case transfer, campaign, forget, unreachable, stall, entriesAvailable
+        case transfer, campaign, forget, unreachable, stall, entriesAvailable, change, pause, resume
     }
 
     static let networkMax = 120
 
-    let seed: UInt64
+    package let seed: UInt64
     var random: SplitMix64
     var nodes: [SimulatedNode] = []
-    let voters: [NodeID]
-    let learners: [NodeID]
+    let initial: Configuration
     var settings = RaftCore.Settings()
     var network: [SimulatedMessage] = []
     /// `cut[from][to]`: nothing passes.
@@ -61,28 +91,55 @@ final class Simulation {
     var drainPercent = 100
     var pendingPercent = 0
     var calm = false
+    /// With lease reads, ticks follow one clock (in tenths of a tick) at rates that differ by up to a tenth.
+    var hasClock = false
+    var clock = 0
     var checks = SimulationChecks()
-    var counts = SimulationCounts()
+    package var counts = SimulationCounts()
     var nextPayload: UInt64 = 1
     var nextContext: UInt64 = 1
     var nextTransfer = 1
     /// Snapshot transfers that are under way: number, sender and its incarnation, receiver, index.
     var transfers: [(number: Int, sender: Int, incarnation: Int, peer: NodeID, index: LogIndex)] = []
+    /// Events so far.
+    package private(set) var eventCount = 0
     /// FNV-1a over all events and their effects.
-    private(set) var eventHash: UInt64 = 0xcbf2_9ce4_8422_2325
+    package private(set) var eventHash: UInt64 = 0xcbf2_9ce4_8422_2325
 
-    init(seed: UInt64) throws {
+    package init(seed: UInt64) throws {
         self.seed = seed
         var random = SplitMix64(seed: seed)
         let size = [1, 2, 3, 3, 3, 3, 4, 5][random.next(in: 0..<8)]
-        voters = (1...size).map { NodeID(UInt64($0)) }
-        learners = random.next(in: 0..<4) == 0 ? [NodeID(UInt64(size + 1))] : []
+        let learners = random.next(in: 0..<4) == 0 ? [NodeID(UInt64(size + 1))] : []
+        initial = Configuration(voters: (1...size).map { NodeID(UInt64($0)) }, learners: learners)
+        // Nodes that may be added later.
+        let spares = [0, 0, 1, 2][random.next(in: 0..<4)]
         self.random = random
         drawSettings()
-        drawFaults()
-        let count = size + learners.count
+        drawFaults(spares: spares)
+        try startAll(count: size + learners.count + spares)
+    }
+
+    /// A group without faults, whose events come from outside.
+    init(configuration: Configuration, count: Int, settings: RaftCore.Settings) throws {
+        seed = 1
+        random = SplitMix64(seed: 1)
+        initial = configuration
+        self.settings = settings
+        drainPercent = 0
+        try startAll(count: count)
+    }
+
+    private func startAll(count: Int) throws {
         cut = Array(repeating: Array(repeating: false, count: count), count: count)
-        for id in voters + learners { nodes.append(SimulatedNode(id: id)) }
+        let priorities = seed % 8 == 3
+        for number in 1...count {
+            var own = settings
+            if priorities { own.priorityDelayTicks = random.next(in: 0..<3) }
+            var node = SimulatedNode(id: NodeID(UInt64(number)), configuration: initial, settings: own)
+            node.tickPeriod = random.next(in: 9..<12)
+            nodes.append(node)
+        }
         for node in nodes.indices { try start(node) }
     }
 
@@ -98,10 +155,17 @@ final class Simulation {
         settings.retryTicks = 2..<4
         settings.heartbeatTicks = random.next(in: 1..<4)
         settings.stallTicks = 20
+        if random.next(in: 0..<6) == 0 { settings.quiesceTicks = random.next(in: 3..<12) }
+        if random.next(in: 0..<4) == 0 {
+            hasClock = true
+            settings.leaseReads = true
+            settings.checkQuorum = true
+            settings.lossTicks = [5, 10][random.next(in: 0..<2)]
+        }
     }
 
     /// Each seed first draws which faults exist, then how often (swarm testing).
-    private func drawFaults() {
+    private func drawFaults(spares: Int) {
         lossPercent = [0, 0, 3, 15][random.next(in: 0..<4)]
         duplicatePercent = [0, 0, 5, 30][random.next(in: 0..<4)]
         drainPercent = [30, 80, 100][random.next(in: 0..<3)]
@@ -113,6 +177,7 @@ final class Simulation {
             (.apply, 30), (.compact, sometimes(8)), (.crash, sometimes(4)), (.restart, 20), (.cutLink, sometimes(8)),
             (.healLinks, 5), (.transfer, sometimes(2)), (.campaign, sometimes(3)), (.forget, sometimes(3)),
             (.unreachable, sometimes(4)), (.stall, sometimes(1)), (.entriesAvailable, 20),
+            (.change, spares > 0 ? 6 : sometimes(3)), (.pause, sometimes(3)), (.resume, 12),
         ]
     }
 
@@ -125,9 +190,13 @@ final class Simulation {
     }
 
     /// Runs `events` random events with faults.
-    func run(events: Int) throws {
+    package func run(events: Int, without: Set<Action> = []) throws {
+        for position in weights.indices where without.contains(weights[position].action) {
+            weights[position].weight = 0
+        }
         let total = weights.reduce(0) { $0 + $1.weight }
         for _ in 0..<events {
+            eventCount += 1
             var draw = random.next(in: 0..<total)
             var position = 0
             while draw >= weights[position].weight {
@@ -145,8 +214,11 @@ final class Simulation {
     func start(_ node: Int) throws {
         let disk = nodes[node].disk
         nodes[node].core = RaftCore(
-            id: nodes[node].id, voters: voters, learners: learners, restored: disk.restored, settings: settings,
-            seed: random.next())
+            id: nodes[node].id, configuration: disk.baseConfiguration, restored: disk.restored,
+            settings: nodes[node].settings, seed: random.next())
+        nodes[node].baseConfiguration = disk.baseConfiguration
+        nodes[node].configuration = disk.baseConfiguration
+        nodes[node].isPaused = false
         nodes[node].base = disk.base
         nodes[node].baseState = disk.baseState
         nodes[node].log = disk.log
@@ -178,7 +250,7 @@ final class Simulation {
         nodes[node].staged.removeAll()
     }
 
-    private func reader(_ node: Int) -> SimulatedReader {
+    func reader(_ node: Int) -> SimulatedReader {
         let isPending = pendingPercent > 0 && !calm && percent(pendingPercent)
         if isPending { counts.pendingReads += 1 }
         return SimulatedReader(
@@ -188,18 +260,19 @@ final class Simulation {
 
     /// One input for a running core, then the checks.
     func step(_ node: Int, _ input: Input, attached: SimulatedMessage? = nil) throws {
-        guard nodes[node].core != nil else { return }
+        guard nodes[node].core != nil, !nodes[node].isPaused else { return }
         let reader = reader(node)
         let before = checks.before(nodes[node])
         nodes[node].step(input, reader)
         if let attached, nodes[node].ready.snapshot != nil, attached.message.kind == .snapshot {
             nodes[node].stagedState = attached.state
+            nodes[node].stagedConfiguration = attached.configuration ?? initial
         }
         try finish(node, before, reader, attached, proposed: [])
     }
 
     func propose(_ node: Int) throws {
-        guard nodes[node].core != nil else { return }
+        guard nodes[node].core != nil, !nodes[node].isPaused else { return }
         let count = random.next(in: 1..<4)
         var entries: [ProposedEntry] = []
         var payloads: [UInt64] = []
@@ -219,13 +292,13 @@ final class Simulation {
         try finish(node, before, reader, nil, proposed: payloads)
     }
 
-    private func finish(
+    func finish(
         _ node: Int, _ before: SimulationChecks.Before, _ reader: SimulatedReader, _ attached: SimulatedMessage?,
         proposed: [UInt64]
     ) throws {
         if let misuse = reader.misuse.message { throw SimulationFailure(description: "log reader: \(misuse)") }
         try stage(node, attached, proposed)
-        try checks.after(before, nodes[node], nodes, voters, &counts)
+        try checks.after(before, nodes[node], nodes, &counts)
         guard let core = nodes[node].core else { return }
         mix(core.term << 32 ^ core.commitIndex << 16 ^ core.lastIndex)
         mix(UInt64(core.role.rawValue) << 32 ^ UInt64(nodes[node].ready.messages.count))
@@ -247,6 +320,8 @@ final class Simulation {
                 payload = attached.payloads[offset]
             } else if distance <= proposed.count {
                 payload = proposed[proposed.count - distance]
+            } else if header.kind == .configuration && header.byteCount == 0 {
+                payload = encode(.leave)
             } else if header.kind != .noop {
                 throw SimulationFailure(description: "entry \(header) came from nowhere")
             }
@@ -258,12 +333,14 @@ final class Simulation {
 
     /// Takes everything out of `ready`, as a host does at the end of a turn.
     func drain(_ node: Int) throws {
-        guard nodes[node].core != nil else { return }
+        guard nodes[node].core != nil, !nodes[node].isPaused else { return }
         let ready = nodes[node].ready
         let staged = nodes[node].staged
         var job = StorageJob()
         if let point = ready.snapshot {
-            job.snapshot = (point, nodes[node].stagedState)
+            job.snapshot = (point, nodes[node].stagedState, nodes[node].stagedConfiguration)
+            nodes[node].baseConfiguration = nodes[node].stagedConfiguration
+            nodes[node].configuration = nodes[node].stagedConfiguration
             nodes[node].base = point
             nodes[node].baseState = nodes[node].stagedState
             nodes[node].log = []
@@ -313,12 +390,16 @@ final class Simulation {
         let number = nextTransfer
         nextTransfer += 1
         transfers.append((number, node, nodes[node].incarnation, peer, message.index))
-        send(SimulatedMessage(message: message, state: nodes[node].baseState, transfer: number))
+        send(
+            SimulatedMessage(
+                message: message, state: nodes[node].baseState, configuration: nodes[node].baseConfiguration,
+                transfer: number))
     }
 
     /// Puts a message on the network, or loses it.
     func send(_ message: SimulatedMessage) {
         if !calm && percent(lossPercent) {
+            counts.messagesLost += 1
             settleTransfer(message, isDelivered: false)
             return
         }

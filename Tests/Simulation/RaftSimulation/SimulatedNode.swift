@@ -2,7 +2,7 @@
 // stages payloads beside `ready.entries`, indexes them when it drains, and hands storage work to a FIFO that finishes
 // when the simulation says so. A crash keeps what was synced and any prefix of the rest.
 
-@testable import Raft
+import Raft
 
 /// An entry with what stands for its bytes.
 struct SimulatedEntry: Hashable {
@@ -14,8 +14,9 @@ struct SimulatedEntry: Hashable {
 struct SimulatedMessage {
     var message: Message
     var payloads: [UInt64] = []
-    /// State machine hash of a snapshot.
+    /// State machine hash and members of a snapshot.
     var state: UInt64 = 0
+    var configuration: Configuration?
     /// Number of a snapshot transfer, whose fate the sender learns; 0 for other messages.
     var transfer: Int = 0
 }
@@ -25,6 +26,7 @@ struct SimulatedDisk {
     var hardState = HardState()
     var base = SnapshotPoint()
     var baseState: UInt64 = 0
+    var baseConfiguration: Configuration
     var log: [SimulatedEntry] = []
     var commit: LogIndex = 0
 
@@ -45,11 +47,12 @@ struct SimulatedDisk {
         if index <= lastIndex { log.removeLast(Int(lastIndex - index + 1)) }
     }
 
-    mutating func compact(to point: SnapshotPoint, state: UInt64) {
+    mutating func compact(to point: SnapshotPoint, state: UInt64, configuration: Configuration) {
         if point.index <= base.index { return }
         log.removeFirst(Swift.min(log.count, Int(point.index - base.index)))
         base = point
         baseState = state
+        baseConfiguration = configuration
     }
 
     var restored: RaftCore.Restored {
@@ -57,19 +60,20 @@ struct SimulatedDisk {
         for entry in log where entry.header.term != starts.last?.term {
             starts.append(TermStart(index: entry.header.index, term: entry.header.term))
         }
+        let changes = log.filter { $0.header.kind == .configuration }.map(\.header.index)
         return RaftCore.Restored(
             hardState: hardState, snapshot: base, lastIndex: lastIndex, termStarts: starts,
-            commit: max(commit, base.index), applied: base.index)
+            commit: max(commit, base.index), applied: base.index, configurationEntries: changes)
     }
 }
 
 /// One drained turn of storage work.
 struct StorageJob {
-    var snapshot: (point: SnapshotPoint, state: UInt64)?
+    var snapshot: (point: SnapshotPoint, state: UInt64, configuration: Configuration)?
     var truncateFrom: LogIndex?
     var entries: [SimulatedEntry] = []
     var hardState: HardState?
-    var compaction: (point: SnapshotPoint, state: UInt64)?
+    var compaction: (point: SnapshotPoint, state: UInt64, configuration: Configuration)?
     var commit: LogIndex?
     var afterDurable: [SimulatedMessage] = []
 }
@@ -109,7 +113,8 @@ struct SimulatedNode {
     /// Nil while the node is down.
     var core: RaftCore?
     var ready = Ready()
-    var disk = SimulatedDisk()
+    var disk: SimulatedDisk
+    var settings: RaftCore.Settings
 
     // The host's memory; void after a crash.
     var base = SnapshotPoint()
@@ -120,13 +125,30 @@ struct SimulatedNode {
     var staged: [SimulatedEntry] = []
     /// The state that came with the snapshot in `ready.snapshot`.
     var stagedState: UInt64 = 0
+    var stagedConfiguration: Configuration
+    var baseConfiguration: Configuration
+    /// As of `applied`.
+    var configuration: Configuration
     var jobs: [StorageJob] = []
     var completions: [Input] = []
     var applied: LogIndex = 0
     var state: UInt64 = 0
     var incarnation = 0
+    var isPaused = false
+    /// Taken out of service for good: the group removed it.
+    var isRetired = false
+    /// Time of the next tick and time between ticks, where the simulation has a clock.
+    var nextTick = 0
+    var tickPeriod = 10
 
-    init(id: NodeID) { self.id = id }
+    init(id: NodeID, configuration: Configuration, settings: RaftCore.Settings) {
+        self.id = id
+        self.settings = settings
+        self.configuration = configuration
+        baseConfiguration = configuration
+        stagedConfiguration = configuration
+        disk = SimulatedDisk(baseConfiguration: configuration)
+    }
 
     mutating func step(_ input: Input, _ reader: SimulatedReader) {
         core?.step(input, log: reader, into: &ready)
@@ -134,6 +156,10 @@ struct SimulatedNode {
 
     mutating func propose(_ entries: [ProposedEntry], _ reader: SimulatedReader) throws(ProposalDropped) {
         _ = try core?.propose(entries, log: reader, into: &ready)
+    }
+
+    mutating func propose(_ change: ConfigurationChange, _ reader: SimulatedReader) throws(ConfigurationRefused) {
+        _ = try core?.propose(change, byteCount: change.isLeave ? 0 : 8, log: reader, into: &ready)
     }
 
     var hasOutput: Bool {
@@ -157,13 +183,17 @@ struct SimulatedNode {
             disk.log = []
             disk.base = snapshot.point
             disk.baseState = snapshot.state
+            disk.baseConfiguration = snapshot.configuration
             disk.commit = snapshot.point.index
         }
         if let cut = job.truncateFrom { disk.cut(from: cut) }
         disk.log += job.entries.prefix(kept ?? job.entries.count)
         if let hardState = job.hardState, keepsHardState { disk.hardState = hardState }
         if kept != nil { return }
-        if let compaction = job.compaction { disk.compact(to: compaction.point, state: compaction.state) }
+        if let compaction = job.compaction {
+            disk.compact(
+                to: compaction.point, state: compaction.state, configuration: compaction.configuration)
+        }
         if let commit = job.commit { disk.commit = max(disk.commit, commit) }
     }
 

@@ -1,13 +1,14 @@
 // What can happen in the simulation, one function per kind of event, and the calm phase in which everything is repaired
 // and the group must become live.
 
-@testable import Raft
+import Raft
 
 extension Simulation {
     func perform(_ action: Action, _ node: Int) throws {
+        if nodes[node].isPaused && action != .crash && action != .resume { return }
         switch action {
         case .deliver: try deliverAny()
-        case .tick: try step(node, .tick)
+        case .tick: try tick(node)
         case .drain: try drain(busy(node) { $0.hasOutput })
         case .sync: try sync(busy(node) { !$0.jobs.isEmpty })
         case .report: try report(busy(node) { !$0.completions.isEmpty })
@@ -17,6 +18,12 @@ extension Simulation {
         case .compact: try compact(node)
         case .crash: crash(node)
         case .restart: if nodes[node].core == nil { try start(node) }
+        case .change: try change(leaderOrAny(node))
+        case .pause:
+            guard nodes[node].core != nil else { return }
+            nodes[node].isPaused = true
+            counts.pauses += 1
+        case .resume: try resume(node)
         case .cutLink: cutLinks(node)
         case .healLinks: for from in cut.indices { for to in cut.indices { cut[from][to] = false } }
         case .transfer:
@@ -34,36 +41,46 @@ extension Simulation {
     private func busy(_ node: Int, _ hasWork: (SimulatedNode) -> Bool) -> Int {
         for distance in nodes.indices {
             let candidate = (node + distance) % nodes.count
-            if nodes[candidate].core != nil && hasWork(nodes[candidate]) { return candidate }
+            let isUp = nodes[candidate].core != nil && !nodes[candidate].isPaused
+            if isUp && hasWork(nodes[candidate]) { return candidate }
         }
         return node
     }
 
     /// Mostly some leader, so that the action has an effect.
-    private func leaderOrAny(_ node: Int) -> Int {
+    func leaderOrAny(_ node: Int) -> Int {
         if percent(20) { return node }
-        return nodes.indices.last { nodes[$0].core?.role == .leader } ?? node
+        return nodes.indices.last { nodes[$0].core?.role == .leader && !nodes[$0].isPaused } ?? node
     }
 
     private func deliverAny() throws {
-        if network.isEmpty { return }
+        if network.isEmpty {
+            // Nothing is on the way: let storage or time move instead, so that few events are idle.
+            let action: [Action] = [.drain, .sync, .report, .apply, .tick]
+            try perform(action[random.next(in: 0..<action.count)], random.next(in: 0..<nodes.count))
+            return
+        }
         // Mostly in order, as on a connection, else any.
         let position = percent(60) ? 0 : random.next(in: 0..<network.count)
         try deliver(network.remove(at: position))
     }
 
-    private func deliver(_ message: SimulatedMessage) throws {
+    func deliver(_ message: SimulatedMessage) throws {
         let node = Int(message.message.to.rawValue) - 1
+        if nodes[node].core != nil && nodes[node].isPaused {
+            network.append(message)
+            return
+        }
         let isLost = isCut(message.message) || nodes[node].core == nil
         mix(UInt64(message.message.kind.rawValue) << 16 ^ message.message.term << 8 ^ message.message.index)
-        if !isLost { try step(node, .receive(message.message), attached: message) }
+        if !isLost { try step(node, message.input, attached: message) }
         settleTransfer(message, isDelivered: !isLost)
     }
 
     /// Finishes one to three storage jobs with one sync, and lets go what waited for them.
-    private func sync(_ node: Int) throws {
+    func sync(_ node: Int) throws {
         let count = min(nodes[node].jobs.count, calm ? Int.max : random.next(in: 1..<4))
-        if count == 0 || nodes[node].core == nil { return }
+        if count == 0 || nodes[node].core == nil || nodes[node].isPaused { return }
         var hardState: [Input] = []
         var position: [Input] = []
         for _ in 0..<count {
@@ -79,26 +96,31 @@ extension Simulation {
         }
         try checks.synced(nodes[node])
         nodes[node].completions += hardState + position
-        if percent(70) { while !nodes[node].completions.isEmpty { try report(node) } }
+        if calm || percent(70) { while !nodes[node].completions.isEmpty { try report(node) } }
     }
 
     /// Tells the core one thing that storage or a transfer finished.
-    private func report(_ node: Int) throws {
-        if nodes[node].completions.isEmpty || nodes[node].core == nil { return }
+    func report(_ node: Int) throws {
+        if nodes[node].completions.isEmpty || nodes[node].core == nil || nodes[node].isPaused { return }
         try step(node, nodes[node].completions.removeFirst())
     }
 
     private func read(_ node: Int) throws {
-        if nodes[node].core == nil { return }
+        guard let core = nodes[node].core else { return }
         let context = nextContext
         nextContext += 1
         checks.readStarted(context, at: nodes[node].id)
-        try step(node, .readIndex(context: context))
+        if core.settings.leaseReads && percent(70) {
+            if core.holdsLease { counts.leaseReads += 1 }
+            try step(node, .leaseRead(context: context))
+        } else {
+            try step(node, .readIndex(context: context))
+        }
     }
 
     /// Applies what is committed and known to the host, up to a random point.
-    private func apply(_ node: Int) throws {
-        guard let core = nodes[node].core, nodes[node].ready.snapshot == nil else { return }
+    func apply(_ node: Int) throws {
+        guard let core = nodes[node].core, !nodes[node].isPaused, nodes[node].ready.snapshot == nil else { return }
         let drained = nodes[node].base.index + UInt64(nodes[node].log.count)
         let limit = min(core.commitIndex, drained)
         if limit <= nodes[node].applied { return }
@@ -112,12 +134,16 @@ extension Simulation {
             nodes[node].applied = next
             nodes[node].state = (nodes[node].state ^ entry.payload ^ entry.header.term << 40) &* 0x100_0000_01b3
             try checks.applied(nodes[node])
+            if entry.header.kind == .configuration {
+                try applyChange(node, decode(entry.payload))
+                if nodes[node].core == nil || nodes[node].applied != next { return }
+            }
         }
         try step(node, .applied(target))
     }
 
     /// Takes a snapshot of what is applied and drops the log before it.
-    private func compact(_ node: Int) throws {
+    func compact(_ node: Int) throws {
         guard let core = nodes[node].core, nodes[node].ready.snapshot == nil else { return }
         let applied = nodes[node].applied
         guard applied > nodes[node].base.index, let term = core.term(at: applied) else { return }
@@ -128,18 +154,25 @@ extension Simulation {
         nodes[node].log.removeFirst(Int(applied - nodes[node].base.index))
         nodes[node].base = point
         nodes[node].baseState = nodes[node].state
+        nodes[node].baseConfiguration = nodes[node].configuration
         var job = StorageJob()
-        job.compaction = (point, nodes[node].state)
+        job.compaction = (point, nodes[node].state, nodes[node].configuration)
         nodes[node].jobs.append(job)
     }
 
     /// Isolates a node wholly, in one direction, or from one other node.
     private func cutLinks(_ node: Int) {
         let other = random.next(in: 0..<nodes.count)
-        switch random.next(in: 0..<4) {
+        counts.cutLinks += 1
+        switch random.next(in: 0..<5) {
         case 0: for peer in cut.indices { (cut[node][peer], cut[peer][node]) = (true, true) }
         case 1: for peer in cut.indices { cut[node][peer] = true }
         case 2: for peer in cut.indices { cut[peer][node] = true }
+        case 3:
+            // Two sides that only `node` can talk to: a bridge.
+            for from in cut.indices where from != node {
+                for to in cut.indices where to != node && (from < other) != (to < other) { cut[from][to] = true }
+            }
         default: (cut[node][other], cut[other][node]) = (true, true)
         }
     }
@@ -147,16 +180,21 @@ extension Simulation {
     // MARK: Calm
 
     /// Everything works again: the group must elect, commit a new entry everywhere, serve a read, and agree.
-    func heal(ticksMax: Int = 400) throws {
+    package func heal(ticksMax: Int = 400) throws {
         calm = true
+        for node in nodes.indices where nodes[node].isPaused { try resume(node) }
         for from in cut.indices { for to in cut.indices { cut[from][to] = false } }
         for node in nodes.indices where nodes[node].core == nil { try start(node) }
         var goal: LogIndex?
         var goalTerm: Term = 0
         var context: UInt64?
         for _ in 0..<ticksMax {
-            for node in nodes.indices { try step(node, .tick) }
+            for node in nodes.indices {
+                try wakeOrphan(node)
+                try step(node, .tick)
+            }
             try settle()
+            try tidyMembers()
             let terms = nodes.map { $0.core?.hasCommittedInTerm == true ? $0.core?.term ?? 0 : 0 }
             guard let term = terms.max(), term > 0, let leader = terms.firstIndex(of: term) else { continue }
             if goal == nil || goalTerm != term {
@@ -165,13 +203,20 @@ extension Simulation {
                 goalTerm = term
                 try settle()
             }
-            guard let goal, nodes.allSatisfy({ $0.core.map { $0.commitIndex >= goal } ?? false }) else { continue }
+            let members = nodes[leader].configuration.members
+            guard let goal, !nodes[leader].configuration.isJoint,
+                nodes.allSatisfy({ node in
+                    !members.contains(node.id) || node.core.map { $0.commitIndex >= goal } ?? false
+                })
+            else { continue }
             if context.map({ !checks.isServed($0) }) ?? true {
                 context = nextContext
-                try read(nodes.indices.first { $0 != leader } ?? leader)
+                try read(nodes.indices.first { $0 != leader && members.contains(nodes[$0].id) } ?? leader)
                 try settle()
             }
-            if let context, checks.isServed(context) { return try checks.converged(nodes) }
+            if let context, checks.isServed(context) {
+                return try checks.converged(nodes.filter { members.contains($0.id) })
+            }
         }
         throw SimulationFailure(description: "no progress in \(ticksMax) ticks without faults: \(summary)")
     }
@@ -179,12 +224,15 @@ extension Simulation {
     var summary: String {
         nodes.map { node in
             guard let core = node.core else { return "\(node.id): down" }
-            return "\(node.id): \(core.role) term \(core.term) commit \(core.commitIndex) last \(core.lastIndex)"
+            let members = node.configuration
+            return "\(node.id): \(core.role) term \(core.term) applied \(core.appliedIndex) commit \(core.commitIndex)"
+                + " last \(core.lastIndex) voters \(members.voters) outgoing \(members.outgoing)"
+                + " unapplied \(core.configurationEntries)"
         }.joined(separator: "; ")
     }
 
     /// Delivers, stores, reports and applies until nothing is left to do.
-    private func settle() throws {
+    func settle() throws {
         for _ in 0..<5000 {
             for node in nodes.indices {
                 try drain(node)

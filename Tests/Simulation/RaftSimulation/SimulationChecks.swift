@@ -2,7 +2,7 @@
 // wrong): election safety, log matching, leader completeness, immutable commits on a durable quorum, durable votes,
 // reads that are never stale. It keeps the history that no single node may forget.
 
-@testable import Raft
+import Raft
 
 struct SimulationChecks {
     /// What a core was before a step.
@@ -55,8 +55,7 @@ struct SimulationChecks {
     }
 
     mutating func after(
-        _ before: Before, _ node: SimulatedNode, _ nodes: [SimulatedNode], _ voters: [NodeID],
-        _ counts: inout SimulationCounts
+        _ before: Before, _ node: SimulatedNode, _ nodes: [SimulatedNode], _ counts: inout SimulationCounts
     ) throws {
         guard let core = node.core else { return }
         if core.term < before.term { throw fail("the term of \(node.id) fell") }
@@ -68,6 +67,7 @@ struct SimulationChecks {
             try elected(core, node)
         }
         if core.role == .leader { try checkProgress(core) }
+        if core.role != before.role && core.role != .follower { try mayCampaign(core, node) }
         let durable = core.durableIndex
         if durable > core.snapshot.index, !node.disk.holds(durable, core.term(at: durable) ?? 0) {
             throw fail("\(node.id) takes \(durable) for durable and its disk has not")
@@ -75,7 +75,7 @@ struct SimulationChecks {
         var index = before.commit
         while index < core.commitIndex {
             index += 1
-            try commit(index, core, nodes, voters, &counts)
+            try commit(index, core, nodes, &counts)
         }
     }
 
@@ -98,7 +98,22 @@ struct SimulationChecks {
         }
     }
 
+    /// Nobody campaigns who is no voter or has not applied a committed change of the members.
+    private func mayCampaign(_ core: RaftCore, _ node: SimulatedNode) throws {
+        // A snapshot that waits to be drained counts already.
+        let configuration = node.ready.snapshot == nil ? node.configuration : node.stagedConfiguration
+        if !configuration.voters.contains(core.id) && !configuration.outgoing.contains(core.id) {
+            throw fail("\(core.id) campaigns and is no voter")
+        }
+        for entry in node.log where entry.header.kind == .configuration && node.ready.snapshot == nil {
+            if entry.header.index > node.applied && entry.header.index <= core.commitIndex {
+                throw fail("\(core.id) campaigns and has not applied the change at \(entry.header.index)")
+            }
+        }
+    }
+
     private func checkProgress(_ core: RaftCore) throws {
+        if core.configurationEntries.count > 1 { throw fail("\(core.id) leads with two changes in flight") }
         for member in core.progress where member.id != core.id {
             if member.next <= member.match || member.next > core.lastIndex + 1 || member.match > core.lastIndex {
                 throw fail("progress of \(member.id) at \(core.id) is out of order: \(member)")
@@ -110,8 +125,7 @@ struct SimulationChecks {
     }
 
     private mutating func commit(
-        _ index: LogIndex, _ core: RaftCore, _ nodes: [SimulatedNode], _ voters: [NodeID],
-        _ counts: inout SimulationCounts
+        _ index: LogIndex, _ core: RaftCore, _ nodes: [SimulatedNode], _ counts: inout SimulationCounts
     ) throws {
         if index < core.snapshot.index { return }
         guard let term = core.term(at: index) else { throw fail("\(core.id) committed \(index) without having it") }
@@ -127,9 +141,11 @@ struct SimulationChecks {
         guard let proof = core.term(at: core.commitIndex), proof == core.term else {
             throw fail("\(core.id) committed by counting an entry of an earlier term")
         }
-        var copies = 0
-        for node in nodes where voters.contains(node.id) && node.disk.holds(index, term) { copies += 1 }
-        if copies <= voters.count / 2 { throw fail("\(position) was committed with \(copies) durable copies") }
+        for voters in [core.configuration.voters, core.configuration.outgoing] where !voters.isEmpty {
+            var copies = 0
+            for node in nodes where voters.contains(node.id) && node.disk.holds(index, term) { copies += 1 }
+            if copies <= voters.count / 2 { throw fail("\(position) was committed with \(copies) durable copies") }
+        }
         committed.append(position)
         counts.commits += 1
         for other in nodes {

@@ -1,0 +1,70 @@
+// One seeded run from start to verdict, and how a failing one is made smaller: fewer events first, then fewer kinds of
+// faults. A run must depend on nothing but the values here.
+
+package struct SeedRun: Sendable {
+    package var seed: UInt64
+    package var events: Int
+    /// Kinds of events that are left out.
+    package var without: Set<Simulation.Action> = []
+
+    package init(seed: UInt64, events: Int) {
+        self.seed = seed
+        self.events = events
+    }
+
+    /// Reads `seed events [kind,kind…]`, as ``command`` writes them; nil when it is something else.
+    package init?(_ words: [Substring]) {
+        guard words.count >= 2, let seed = UInt64(words[0]), let events = Int(words[1]) else { return nil }
+        self.init(seed: seed, events: events)
+        for name in words.count > 2 ? words[2].split(separator: ",") : [] {
+            guard let kind = Simulation.Action.allCases.first(where: { "\($0)" == name }) else { return nil }
+            without.insert(kind)
+        }
+    }
+
+    /// What replays this run.
+    package var command: String {
+        let kinds = Simulation.Action.allCases.filter { without.contains($0) }.map { "\($0)" }
+        return "\(seed) \(events) \(kinds.joined(separator: ","))"
+    }
+
+    /// Runs with faults, then heals. Throws ``SimulationFailure`` when an invariant breaks.
+    package func simulate() throws -> Simulation {
+        let simulation = try Simulation(seed: seed)
+        try simulation.run(events: events, without: without)
+        try simulation.heal()
+        return simulation
+    }
+
+    private func failure() -> (text: String, events: Int)? {
+        guard let simulation = try? Simulation(seed: seed) else { return ("it does not start", 0) }
+        do {
+            try simulation.run(events: events, without: without)
+        } catch {
+            return ("\(error)", simulation.eventCount)
+        }
+        do {
+            try simulation.heal()
+        } catch {
+            return ("\(error)", events)
+        }
+        return nil
+    }
+
+    /// A run that fails too and is as small as leaving out one kind of fault after the other makes it.
+    package func shrunk() -> SeedRun {
+        var smallest = self
+        guard let first = failure() else { return self }
+        smallest.events = first.events
+        let needed: Set<Simulation.Action> = [.deliver, .tick, .drain, .sync, .report]
+        for kind in Simulation.Action.allCases where !needed.contains(kind) {
+            var candidate = smallest
+            candidate.without.insert(kind)
+            if let still = candidate.failure() {
+                candidate.events = still.events
+                smallest = candidate
+            }
+        }
+        return smallest
+    }
+}
