@@ -12,6 +12,7 @@ import Testing
     static func options(_ change: (inout LSMOptions) -> Void = { _ in }) -> LSMOptions {
         LSMStoreTests.options { options in
             options.memtableBytes = 16 << 10
+            options.memoryBudgetBytes = 64 << 10
             options.levelBaseBytes = 24 << 10
             options.tableBytes = 4 << 10
             options.level0Trigger = 2

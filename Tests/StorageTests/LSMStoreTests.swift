@@ -15,6 +15,8 @@ import Testing
         var options = LSMOptions()
         options.memtableBytes = 32 << 10
         options.blockBytes = 256
+        // Leaves the cache some 30 KB, so that blocks come and go.
+        options.memoryBudgetBytes = 128 << 10
         options.allocator = .system
         change(&options)
         return options

@@ -4,6 +4,9 @@ public import Memory
 public struct LSMOptions: Sendable, Hashable {
     /// A memtable is sealed when a batch no longer fits into this many bytes.
     public var memtableBytes = 64 << 20
+    /// Bytes that memtables, indexes, filters and cached blocks may take together: the block cache gets what the others
+    /// leave. What is being read at the moment comes on top.
+    public var memoryBudgetBytes = 512 << 20
     /// Sealed memtables waiting to be written out at which ``LSMStore/needsBackpressure`` turns true.
     public var sealedMemtablesMax = 2
     /// Bytes of a data block before its 8-byte trailer.
@@ -30,4 +33,9 @@ public struct LSMOptions: Sendable, Hashable {
     public static let memtableBytesMin = 16 << 10
 
     public init() {}
+
+    /// What the budget leaves for cached blocks beside full memtables and `pinned` bytes of indexes and filters.
+    func cacheBytes(pinned: Int) -> Int {
+        max(0, memoryBudgetBytes - (sealedMemtablesMax + 1) * memtableBytes - pinned)
+    }
 }

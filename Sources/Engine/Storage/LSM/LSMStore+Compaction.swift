@@ -56,7 +56,8 @@ extension LSMStore {
     ) throws(StorageError) {
         if plan.isMove(in: version, options: options) { return try move(plan, &maintenance) }
         let space = TableSpace(
-            directory: directory, fileSystem: fileSystem, options: options, store: maintenance.state.store)
+            directory: directory, fileSystem: fileSystem, options: options, store: maintenance.state.store,
+            cache: cache)
         do throws(StorageError) {
             maintenance.job = try CompactionJob(plan, version: version, snapshots: snapshots.all, space: space)
         } catch {

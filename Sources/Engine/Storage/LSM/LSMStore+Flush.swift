@@ -59,13 +59,16 @@ extension LSMStore {
 
     /// Writes what of a memtable anybody can still see into a new table, synced together with its name.
     private func makeTable(_ sealed: SealedMemTable, number: UInt64, store: UInt64) throws(StorageError) -> Table {
-        let space = TableSpace(directory: directory, fileSystem: fileSystem, options: options, store: store)
+        let space = TableSpace(
+            directory: directory, fileSystem: fileSystem, options: options, store: store, cache: cache)
         let file = try space.create(number)
         var builder = space.builder(file, number)
         try add(sealed.table, to: &builder)
         let summary = try builder.finish()
         try disk { () throws(FileIOError) in try fileSystem.syncDirectory(directory) }
-        return try Table(file, metadata: TableMetadata(number: number, level: 0, summary: summary), store: store)
+        return try Table(
+            file, metadata: TableMetadata(number: number, level: 0, summary: summary), store: store,
+            cache: cache)
     }
 
     private func add(_ memtable: MemTable, to builder: inout TableBuilder) throws(StorageError) {

@@ -41,7 +41,8 @@ extension LSMStore {
         let names = try disk { () throws(FileIOError) in try fileSystem.list(directory) }
         let files = names.compactMap { StoreFile($0) }
         var state = try recoverState(directory, fileSystem, options, files)
-        let tables = try openTables(state, directory, fileSystem)
+        let cache = BlockCache(capacity: options.cacheBytes(pinned: 0), blockBytes: options.blockBytes)
+        let tables = try openTables(state, directory, fileSystem, cache)
         // Numbers of files that no manifest knows are not used again: their blocks would carry the same identity.
         for file in files { state.nextNumber = max(state.nextNumber, (file.number ?? 0) + 1) }
         let number = state.nextNumber
@@ -58,7 +59,7 @@ extension LSMStore {
             active: try MemTable(capacity: options.memtableBytes, source: pages, seed: options.seed),
             version: Version.empty.applying(
                 adding: tables.map { PlacedTable(level: $0.metadata.level, table: $0) }, removing: []),
-            maintenance: Maintenance(manifest: manifest, state: state, lock: lock))
+            cache: cache, maintenance: Maintenance(manifest: manifest, state: state, lock: lock))
     }
 
     private static func recoverState(
@@ -102,7 +103,7 @@ extension LSMStore {
     }
 
     private static func openTables(
-        _ state: ManifestState, _ directory: String, _ fileSystem: any FileSystem
+        _ state: ManifestState, _ directory: String, _ fileSystem: any FileSystem, _ cache: BlockCache
     ) throws(StorageError) -> [Table] {
         var tables: [Table] = []
         for metadata in state.tables {
@@ -111,7 +112,7 @@ extension LSMStore {
                 try fileSystem.exists(path) ? try fileSystem.open(path, .read) : nil
             }
             guard let file else { throw .missingFile(path: path) }
-            tables.append(try Table(file, metadata: metadata, store: state.store))
+            tables.append(try Table(file, metadata: metadata, store: state.store, cache: cache))
         }
         return tables
     }

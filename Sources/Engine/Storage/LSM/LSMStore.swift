@@ -23,6 +23,7 @@ public final class LSMStore: KeyValueStore {
     private let view: Mutex<ReadView>
     private let positions: Mutex<Positions>
     private let visibleSequence: Atomic<UInt64>
+    let cache: BlockCache
     let snapshots = SnapshotRegistry()
     let sealedCount = Atomic<Int>(0)
     let level0Count = Atomic<Int>(0)
@@ -71,13 +72,14 @@ public final class LSMStore: KeyValueStore {
 
     init(
         directory: String, fileSystem: any FileSystem, options: LSMOptions, pages: PageSource, active: MemTable,
-        version: Version, maintenance: consuming Maintenance
+        version: Version, cache: BlockCache, maintenance: consuming Maintenance
     ) {
         let state = maintenance.state
         self.directory = directory
         self.fileSystem = fileSystem
         self.options = options
         self.pages = pages
+        self.cache = cache
         writer = Mutex(Writer(active: active, sequence: state.lastSequence, applied: state.applied))
         view = Mutex(ReadView(active: active, sealed: [], version: version))
         positions = Mutex(Positions(applied: state.applied, flushed: state.applied))

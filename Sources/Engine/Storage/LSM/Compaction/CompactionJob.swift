@@ -31,7 +31,7 @@ final class CompactionJob: @unchecked Sendable {
         let below = plan.outputLevel + 1
         var runs = plan.level == 0 ? plan.inputs.map { [$0] } : [plan.inputs]
         if !plan.overlapping.isEmpty { runs.append(plan.overlapping) }
-        merge = RunMerge(memtables: [], tables: runs)
+        merge = RunMerge(memtables: [], tables: runs, keepsBlocks: false)
         rule = GarbageRule(snapshots: snapshots)
         let deepest = Array(version.levels[below...])
         deeper = DeeperLevels(deepest)
@@ -100,7 +100,7 @@ final class CompactionJob: @unchecked Sendable {
         outputStart = next
         guard builder != nil, let file = builderFile, let summary = try builder?.finish() else { return }
         let metadata = TableMetadata(number: builderNumber, level: plan.outputLevel, summary: summary)
-        outputs.append(try Table(file, metadata: metadata, store: space.store))
+        outputs.append(try Table(file, metadata: metadata, store: space.store, cache: space.cache))
         builder = nil
         builderFile = nil
     }
@@ -118,6 +118,7 @@ struct TableSpace: Sendable {
     let options: LSMOptions
     /// The store's own number.
     let store: UInt64
+    let cache: BlockCache
 
     func path(_ number: UInt64) -> String { directory + "/" + StoreFile.table(number).name }
 

@@ -17,20 +17,24 @@ struct RunCursor: ~Copyable {
     private var blockNumber = 0
     private var row = 0
     private var view: BlockView?
-    private var block: BlockBuffer?
+    private var block: BlockPin?
+    /// False for readers that go through everything once.
+    private let keepsBlocks: Bool
     /// The current key in one piece: rows hold only what follows the block's shared prefix.
     private var keyMemory: UnsafeMutableRawBufferPointer
 
     private static let keyMemoryBytes = 256
 
     init(_ memtable: MemTable) {
+        keepsBlocks = false
         self.memtable = memtable
         tables = []
         keyMemory = .allocate(byteCount: Self.keyMemoryBytes, alignment: 16)
         keyStart = UnsafeRawPointer(keyMemory.baseAddress.unsafelyUnwrapped)  // never empty
     }
 
-    init(_ tables: [Table]) {
+    init(_ tables: [Table], keepsBlocks: Bool = false) {
+        self.keepsBlocks = keepsBlocks
         memtable = nil
         self.tables = tables
         keyMemory = .allocate(byteCount: Self.keyMemoryBytes, alignment: 16)
@@ -98,7 +102,8 @@ struct RunCursor: ~Copyable {
         showRow()
     }
 
-    private mutating func end() {
+    /// Lets go of the block; to be called while its cache is still there.
+    mutating func end() {
         isValid = false
         view = nil
         block = nil
@@ -125,7 +130,7 @@ struct RunCursor: ~Copyable {
         }
         end()
         guard tables.indices.contains(table) else { return }
-        let next = try tables[table].readBlock(number)
+        let next = try tables[table].readBlock(number, keeping: keepsBlocks)
         let fresh = try tables[table].view(next, block: number)
         block = consume next
         view = fresh

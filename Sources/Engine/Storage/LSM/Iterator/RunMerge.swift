@@ -11,8 +11,8 @@ struct RunMerge: ~Copyable {
     private let tree: UnsafeMutablePointer<Int32>
     private var backward = false
 
-    /// - Parameter sources: newest first.
-    init(memtables: [MemTable], tables: [[Table]]) {
+    /// - Parameter keepsBlocks: blocks that are read go into the cache.
+    init(memtables: [MemTable], tables: [[Table]], keepsBlocks: Bool) {
         count = memtables.count + tables.count
         precondition(count > 0, "a merge has at least one run")
         runs = .allocate(capacity: count)
@@ -26,12 +26,13 @@ struct RunMerge: ~Copyable {
             number += 1
         }
         for run in tables {
-            (runs + number).initialize(to: RunCursor(run))
+            (runs + number).initialize(to: RunCursor(run, keepsBlocks: keepsBlocks))
             number += 1
         }
     }
 
     deinit {
+        for number in 0..<count { runs[number].end() }
         runs.deinitialize(count: count)
         runs.deallocate()
         heads.deallocate()

@@ -33,7 +33,8 @@ public struct StoreIterator: ~Copyable {
         upper = options.upper
         rangeDeletes = view.rangeDeletes
         merge = RunMerge(
-            memtables: [view.active] + view.sealed.reversed().map { $0.table }, tables: view.version.runs)
+            memtables: [view.active] + view.sealed.reversed().map { $0.table }, tables: view.version.runs,
+            keepsBlocks: true)
     }
 
     /// The current key. Only while ``isValid``.

@@ -95,6 +95,13 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         bytes.deallocate()
     }
 
+    /// Hands the memory over; whoever gets it deallocates it.
+    consuming func take() -> UnsafeRawBufferPointer {
+        let bytes = bytes
+        discard self
+        return bytes
+    }
+
     private static func fault(
         _ memory: UnsafeRawBufferPointer, _ count: Int, _ kind: BlockKind, _ identity: TableIdentity, _ offset: UInt64
     ) -> String? {

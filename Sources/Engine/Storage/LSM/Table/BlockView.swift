@@ -18,8 +18,9 @@ struct BlockView {
     private let values: UnsafeRawPointer
 
     /// Nil when the columns contradict each other or the buffer's size.
-    /// - Complexity: O(entries).
-    init?(_ buffer: UnsafeRawBufferPointer) {
+    /// - Parameter isKnown: the same bytes passed before, so the columns need no second look.
+    /// - Complexity: O(entries); O(1) when the bytes are known.
+    init?(_ buffer: UnsafeRawBufferPointer, isKnown: Bool = false) {
         guard buffer.count > BlockField.columns, let base = buffer.baseAddress else { return nil }
         let count = Int(UInt32(littleEndian: base.loadUnaligned(fromByteOffset: BlockField.count, as: UInt32.self)))
         let offsetWidth = Int(base.load(fromByteOffset: BlockField.offsetWidth, as: UInt8.self))
@@ -49,14 +50,15 @@ struct BlockView {
         suffixes = base + prefixStart + prefixLength
         let room = size - prefixStart - prefixLength
         let wide = offsetWidth == 4
-        guard let suffixBytes = Self.lastEnd(keyEnds, count, wide), suffixBytes <= room,
-            let valueBytes = Self.lastEnd(valueEnds, count, wide), suffixBytes + valueBytes == room
+        guard let suffixBytes = Self.lastEnd(keyEnds, count, wide, isKnown), suffixBytes <= room,
+            let valueBytes = Self.lastEnd(valueEnds, count, wide, isKnown), suffixBytes + valueBytes == room
         else { return nil }
         values = suffixes + suffixBytes
     }
 
     /// The last of a column of ends, or nil when the column ever falls.
-    private static func lastEnd(_ column: UnsafeRawPointer, _ count: Int, _ wide: Bool) -> Int? {
+    private static func lastEnd(_ column: UnsafeRawPointer, _ count: Int, _ wide: Bool, _ isKnown: Bool) -> Int? {
+        if isKnown { return load(column, count &- 1, wide) }
         var previous = 0
         for row in 0..<count {
             let end = load(column, row, wide)

@@ -15,9 +15,11 @@ final class Table: Sendable {
     /// Where data blocks end.
     private let dataEnd: UInt64
 
+    private let cache: BlockCache?
+
     /// Opens a table and checks footer, index, filter and that the file is the one the manifest means.
     init(
-        _ file: any File, metadata: TableMetadata, store: UInt64
+        _ file: any File, metadata: TableMetadata, store: UInt64, cache: BlockCache? = nil
     ) throws(StorageError) {
         let path = file.path
         let size = try disk { () throws(FileIOError) in try file.size() }
@@ -45,6 +47,7 @@ final class Table: Sendable {
         }
         rangeDeletes = try Self.readRangeDeletes(footer, file, identity)
         self.file = file
+        self.cache = cache
         self.metadata = metadata
         self.identity = identity
         self.indexBuffer = indexBuffer
@@ -75,20 +78,31 @@ final class Table: Sendable {
         indexView.value.lowerBound(key)
     }
 
-    /// Reads and checks a data block.
-    func readBlock(_ number: Int) throws(StorageError) -> BlockBuffer {
+    /// Bytes of index and filter, which stay in memory as long as the table is open.
+    var pinnedBytes: Int { indexBuffer.bytes.count + filterBuffer.bytes.count }
+
+    /// A data block, from the cache or else read and checked.
+    /// - Parameter keeping: put it into the cache; compactions don't, as they read everything once.
+    func readBlock(_ number: Int, keeping: Bool) throws(StorageError) -> BlockPin {
         var reader = ByteReader(indexView.value.value(number))
         guard let handle = BlockHandle(&reader), handle.lies(within: dataEnd) else {
             throw .corruption(path: file.path, position: dataEnd, detail: "index entry \(number) points nowhere")
         }
-        return try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity)
+        if keeping, let pin = cache?.pin(table: identity.number, offset: handle.offset) { return pin }
+        let block = try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity)
+        guard keeping, let cache else { return BlockPin(owning: block.take()) }
+        // What contradicts itself must not be met again as known.
+        guard BlockView(block.bytes) != nil else { throw contradiction(number) }
+        return cache.insert(block.take(), table: identity.number, offset: handle.offset)
     }
 
-    /// A checked view of what ``readBlock(_:)`` gave; the buffer must outlive it.
-    func view(_ buffer: borrowing BlockBuffer, block number: Int) throws(StorageError) -> BlockView {
-        guard let view = BlockView(buffer.bytes) else {
-            throw .corruption(path: file.path, position: 0, detail: "data block \(number) contradicts itself")
-        }
+    private func contradiction(_ number: Int) -> StorageError {
+        .corruption(path: file.path, position: 0, detail: "data block \(number) contradicts itself")
+    }
+
+    /// A checked view of what ``readBlock(_:keeping:)`` gave; the pin must outlive it.
+    func view(_ block: borrowing BlockPin, block number: Int) throws(StorageError) -> BlockView {
+        guard let view = BlockView(block.bytes, isKnown: block.isKnown) else { throw contradiction(number) }
         return view
     }
 
@@ -101,7 +115,7 @@ final class Table: Sendable {
         guard filter.value.mayContain(hash) else { return missing }
         let number = firstBlock(for: key)
         guard number < blockCount else { return missing }
-        let buffer = try readBlock(number)
+        let buffer = try readBlock(number, keeping: true)
         defer { extendLifetime(buffer) }
         let view = try view(buffer, block: number)
         guard let row = view.find(key, hash: hash, trailer: sequence << 8 | 0xff) else { return missing }

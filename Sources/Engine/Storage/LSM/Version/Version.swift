@@ -14,12 +14,15 @@ final class Version: Sendable {
     /// Level 0 newest first, deeper levels by smallest key.
     let levels: [[Table]]
     private let sizes: [UInt64]
+    /// Bytes of all indexes and filters.
+    let pinnedBytes: Int
     /// Of the tables that have any.
     let rangeDeletes: [RangeTombstones]
 
     init(levels: [[Table]]) {
         self.levels = levels
         rangeDeletes = levels.flatMap { $0.compactMap { $0.rangeDeletes } }
+        pinnedBytes = levels.reduce(0) { $0 + $1.reduce(0) { $0 + $1.pinnedBytes } }
         sizes = levels.map { tables in tables.reduce(0) { $0 + $1.metadata.fileSize } }
     }
 
