@@ -86,6 +86,7 @@ struct StorageBench: Sendable {
         var values = StorageValues(valueBytes: plan.valueBytes, seed: plan.seed)
         var batch = WriteBatch()
         let buffer = values.buffer
+        let isSynced = plan.isSynced || verb == .fillsync
         var clock = OperationClock(tally)
         // The set-up of the values is not work of the engine.
         tally.start = MonotonicClock.now()
@@ -99,7 +100,7 @@ struct StorageBench: Sendable {
                     let value = UnsafeRawBufferPointer(rebasing: buffer[values.next()])
                     try key.bytes.withRaw { (key) throws(StorageError) in try batch.put(key: key, value: value) }
                 }
-                try subject.write(batch)
+                try subject.write(batch, isSynced: isSynced)
                 clock.lap(operations: plan.batch, &tally)
                 tally.operations += plan.batch
                 tally.bytes += plan.batch * (plan.keyBytes + plan.valueBytes)

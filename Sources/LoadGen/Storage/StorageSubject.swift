@@ -10,6 +10,8 @@ import Synchronization
 /// One open store. `put` and the reads may be called by any thread.
 final class StorageSubject: Sendable {
     let store: LSMStore
+    /// The store with its write-ahead log around `store`, when the run keeps one.
+    private let standalone: StandaloneStore?
     private let log = Mutex(Log())
     private let isClosing = Atomic<Bool>(false)
     private let failure = Mutex<StorageError?>(nil)
@@ -33,9 +35,8 @@ final class StorageSubject: Sendable {
 
     /// Whether the engine can do what the plan asks.
     static func check(_ plan: StoragePlan) throws(LoadGenError) {
-        if plan.hasLog, plan.verbs.contains(where: \.writes) {
-            throw LoadGenError.usage(
-                "this build's store has no write-ahead log of its own, so it can only be written with --disable-wal")
+        if !plan.hasLog, plan.verbs.contains(.fillsync) {
+            throw LoadGenError.usage("fillsync needs the write-ahead log: leave --disable-wal out")
         }
         if plan.compression != "none" {
             throw LoadGenError.usage("this build's store compresses nothing: leave --compression out or say none")
@@ -48,6 +49,12 @@ final class StorageSubject: Sendable {
     /// Opens the store in `folder`, made by an earlier call, or a new one.
     init(_ plan: StoragePlan, folder: String, isFresh: Bool) throws(LoadGenError) {
         try Self.prepare(folder, isFresh: isFresh)
+        let other = folder + "/" + Self.name(hasLog: !plan.hasLog)
+        if FileManager.default.fileExists(atPath: other) {
+            throw LoadGenError.usage(
+                "the store in \(folder) was written \(plan.hasLog ? "without" : "with") a write-ahead log: "
+                    + "\(plan.hasLog ? "give" : "leave out") --disable-wal")
+        }
         var options = LSMOptions()
         options.memtableBytes = plan.memtableBytes
         options.sealedMemtablesMax = plan.memtables - 1
@@ -55,7 +62,21 @@ final class StorageSubject: Sendable {
         options.bloomBitsPerKey = plan.bloomBits
         options.seed = SeededRandom.mix(plan.seed ^ UInt64(getpid()))
         do throws(StorageError) {
-            store = try LSMStore.open(directory: folder + "/store", fileSystem: PosixFileSystem(), options: options)
+            if plan.hasLog {
+                var settings = StandaloneOptions()
+                settings.store.lsm = options
+                let opened = try StandaloneStore.open(
+                    directory: folder + "/" + Self.name(hasLog: true), fileSystem: PosixFileSystem(), options: settings)
+                guard let engine = opened.engine as? LSMStore else {
+                    preconditionFailure("the options of the run name the LSM engine")
+                }
+                standalone = opened
+                store = engine
+            } else {
+                standalone = nil
+                store = try LSMStore.open(
+                    directory: folder + "/" + Self.name(hasLog: false), fileSystem: PosixFileSystem(), options: options)
+            }
         } catch {
             throw LoadGenError.failed("the store in \(folder) could not be opened: \(error)")
         }
@@ -64,11 +85,15 @@ final class StorageSubject: Sendable {
     }
 
     /// Writes a batch behind everything before it.
-    func write(_ batch: WriteBatch) throws(StorageError) {
+    /// - Parameter isSynced: on the device before this returns; otherwise in the page cache, or without a log in memory.
+    func write(_ batch: WriteBatch, isSynced: Bool) throws(StorageError) {
         if store.needsBackpressure { try brake() }
+        if let standalone { try standalone.write(batch, durability: isSynced ? .power : .process) }
         let wait = try log.withLock { (log) throws(StorageError) -> UInt64 in
-            log.position = LogPosition(index: log.position.index + 1, term: 1)
-            _ = try store.apply(batch, at: log.position)
+            if standalone == nil {
+                log.position = LogPosition(index: log.position.index + 1, term: 1)
+                _ = try store.apply(batch, at: log.position)
+            }
             log.owedNanoseconds += store.writeDelayNanoseconds(bytes: batch.bytes.count)
             guard log.owedNanoseconds >= Self.sleepNanosecondsMin else { return 0 }
             defer { log.owedNanoseconds = 0 }
@@ -79,25 +104,31 @@ final class StorageSubject: Sendable {
 
     /// Returns when nothing is left to do in the background.
     func settle() throws(StorageError) {
-        while try store.performMaintenance() {}
+        while try work() {}
     }
 
-    /// Writes everything to files and ends the thread: what has no log would be gone otherwise.
+    /// One unit of background work; false when there is none.
+    private func work() throws(StorageError) -> Bool {
+        if let standalone { return try standalone.performMaintenance() }
+        return try store.performMaintenance()
+    }
+
+    /// Ends the thread. What has no log is written to files first: it would be gone otherwise.
     func close() throws(StorageError) {
         defer {
             isClosing.store(true, ordering: .releasing)
             while !finished.load(ordering: .acquiring) { MonotonicClock.sleep(seconds: Self.brakeSeconds) }
-            store.close()
+            if let standalone { standalone.close() } else { store.close() }
         }
         if let failure = failure.withLock({ $0 }) { throw failure }
-        try store.flush()
+        if standalone == nil { try store.flush() }
     }
 
     private func maintain() {
         defer { finished.store(true, ordering: .releasing) }
         while !isClosing.load(ordering: .acquiring) {
             do throws(StorageError) {
-                if try store.performMaintenance() { continue }
+                if try work() { continue }
             } catch {
                 failure.withLock { $0 = error }
                 return
@@ -117,6 +148,9 @@ final class StorageSubject: Sendable {
         }
     }
 
+    /// The two kinds of store have different folders, so that one is never opened as the other.
+    private static func name(hasLog: Bool) -> String { hasLog ? "standalone" : "store" }
+
     /// Leaves `folder` with the marker in it, and without a store when it has to be fresh.
     private static func prepare(_ folder: String, isFresh: Bool) throws(LoadGenError) {
         let files = FileManager.default
@@ -128,7 +162,9 @@ final class StorageSubject: Sendable {
                         "\(folder) holds files that are not of this command; give --db an empty folder or a new one")
                 }
             }
-            if isFresh, files.fileExists(atPath: folder + "/store") { try files.removeItem(atPath: folder + "/store") }
+            for store in [true, false].map({ folder + "/" + name(hasLog: $0) }) {
+                if isFresh, files.fileExists(atPath: store) { try files.removeItem(atPath: store) }
+            }
             try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try Data().write(to: URL(fileURLWithPath: mark))
         } catch let error as LoadGenError {

@@ -36,7 +36,8 @@ struct StorageCommandTests {
 
     @Test(arguments: [
         "storage fillseq --disable-wal --num 0", "storage fillseq --disable-wal --key-size 7",
-        "storage fillsync --sync --disable-wal", "storage readrandom --use-existing-db",
+        "storage fillsync --disable-wal", "storage fillseq --sync --disable-wal",
+        "storage readrandom --use-existing-db",
         "storage fillseq --disable-wal --compression snappy", "storage fillseq --disable-wal --bloom-bits 99",
     ])
     func wrongValuesAreUsageErrors(line: String) throws {
@@ -92,7 +93,7 @@ struct StorageRunTests {
         try filling.close()
 
         let read = try plan(
-            "storage readrandom --num 2000 --threads 2 --reads 500 --histogram --db x --use-existing-db")
+            "storage readrandom --num 2000 --threads 2 --reads 500 --histogram --db x --use-existing-db --disable-wal")
         let reading = try StorageSubject(read, folder: folder, isFresh: false)
         let reader = StorageBench(plan: read, subject: reading)
         for tally in reader.run(.readrandom) {
@@ -105,6 +106,21 @@ struct StorageRunTests {
         let mixed = reader.run(.readwhilewriting)
         #expect(mixed.count == 3 && mixed.allSatisfy { $0.failure == nil })
         try reading.close()
+    }
+
+    @Test func aStoreWithALogIsReadAgainWithoutAFlush() throws {
+        defer { StorageSubject.remove(folder) }
+        let written = try plan("storage fillseq --num 300 --batch-size 10")
+        let filling = try StorageSubject(written, folder: folder, isFresh: true)
+        #expect(StorageBench(plan: written, subject: filling).run(.fillseq).map(\.operations) == [300])
+        let synced = try plan("storage fillsync --num 300 --writes 5")
+        #expect(StorageBench(plan: synced, subject: filling).run(.fillsync).map(\.operations) == [5])
+        try filling.close()
+        let reading = try StorageSubject(written, folder: folder, isFresh: false)
+        #expect(StorageBench(plan: written, subject: reading).run(.readrandom).map(\.found) == [300])
+        try reading.close()
+        let without = try plan("storage readrandom --num 300 --disable-wal")
+        #expect(throws: LoadGenError.self) { try StorageSubject(without, folder: folder, isFresh: false) }
     }
 
     @Test func aForeignFolderIsLeftAlone() throws {
