@@ -6,8 +6,8 @@
 package enum Mutant: String, CaseIterable, Sendable {
     /// 1: the answer to a vote leaves before the vote is durable.
     case voteBeforeDurable
-    /// 1: the candidate counts its own vote before it is durable.
-    case ownVoteBeforeDurable
+    /// 1: requests for votes leave before the own vote is durable.
+    case voteRequestBeforeDurable
     /// 2: a step-down within the term forgets the vote.
     case voteClearedInTerm
     /// 3: an entry of an earlier term is committed by counting.

@@ -100,7 +100,9 @@ extension RaftCore {
         // The requests wait for the disk: they promise a log and a vote. An answer that outlives a crash must never
         // elect a restarted node whose log is shorter than the one it asked with. Its own vote counts at
         // `hardStateDurable`.
-        if Mutant.isOn(.ownVoteBeforeDurable) { setAnswer(of: id, .granted) }
+        if Mutant.isOn(.voteRequestBeforeDurable) {
+            requestVotes(.vote, term: term, force: force, into: &ready.messages)
+        }
         requestVotes(.vote, term: term, force: force, into: &ready.afterDurable)
     }
 

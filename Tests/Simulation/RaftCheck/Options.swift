@@ -6,6 +6,7 @@ let usage = """
     RaftCheck seeds [--from N] [--count N] [--events N] [--threads N] [--minutes N] [--metrics FILE]
     RaftCheck replay SEED EVENTS [KINDS LEFT OUT, COMMA SEPARATED]
     RaftCheck regressions --file FILE
+    RaftCheck scenarios --folder FOLDER [--rewrite 1]
     RaftCheck worlds [--seconds N] [--name NAME]
     RaftCheck mutants            (their names; any command takes --mutant NAME in a build with RAFT_MUTANTS)
     """

@@ -14,6 +14,7 @@ do throws(CheckError) {
     case "seeds": try await checkSeeds(Options(arguments.dropFirst()))
     case "replay": try replay(arguments.dropFirst())
     case "regressions": try checkRegressions(Options(arguments.dropFirst()))
+    case "scenarios": try checkScenarios(Options(arguments.dropFirst()))
     case "mutants": for mutant in Mutant.allCases { print(mutant.rawValue) }
     default: throw CheckError(usage)
     }

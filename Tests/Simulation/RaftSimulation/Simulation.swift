@@ -101,6 +101,9 @@ package final class Simulation {
     var nextTransfer = 1
     /// Snapshot transfers that are under way: number, sender and its incarnation, receiver, index.
     var transfers: [(number: Int, sender: Int, incarnation: Int, peer: NodeID, index: LogIndex)] = []
+    /// What left nodes and what clients were told, where somebody wants to read it.
+    var journal: [String]?
+    var appliesWhenSettling = true
     /// Events so far.
     package private(set) var eventCount = 0
     /// FNV-1a over all events and their effects.
@@ -126,7 +129,7 @@ package final class Simulation {
         random = SplitMix64(seed: 1)
         initial = configuration
         self.settings = settings
-        drainPercent = 0
+        calm = true
         try startAll(count: count)
     }
 
@@ -363,6 +366,8 @@ package final class Simulation {
         for message in ready.messages { send(try attach(node, message)) }
         for message in ready.afterDurable { job.afterDurable.append(SimulatedMessage(message: message)) }
         if ready.needsStorage || ready.commit != nil || !job.afterDurable.isEmpty { nodes[node].jobs.append(job) }
+        for read in ready.reads { journal?.append("\(nodes[node].id) serves read \(read.context) at \(read.index)") }
+        for read in ready.droppedReads { journal?.append("\(nodes[node].id) drops read \(read)") }
         for read in ready.reads { try checks.readServed(read, at: nodes[node].id, &counts) }
         for context in ready.droppedReads { try checks.readDropped(context, at: nodes[node].id, &counts) }
         for peer in ready.snapshotsNeeded { sendSnapshot(node, to: peer) }
@@ -398,6 +403,7 @@ package final class Simulation {
 
     /// Puts a message on the network, or loses it.
     func send(_ message: SimulatedMessage) {
+        journal?.append(message.message.text)
         if !calm && percent(lossPercent) {
             counts.messagesLost += 1
             settleTransfer(message, isDelivered: false)

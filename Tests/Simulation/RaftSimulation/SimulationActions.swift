@@ -239,7 +239,7 @@ extension Simulation {
                 try sync(node)
                 while !nodes[node].completions.isEmpty { try report(node) }
                 try step(node, .entriesAvailable)
-                try apply(node)
+                if appliesWhenSettling { try apply(node) }
             }
             let messages = network
             network.removeAll()
