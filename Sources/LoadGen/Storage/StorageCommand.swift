@@ -51,7 +51,7 @@ struct StorageCommand: ParsableCommand {
     @Option(help: "Memtables in memory, the one being filled included.")
     var maxWriteBufferNumber = 3
 
-    @Option(help: "Bytes of the block cache.")
+    @Option(help: "Bytes of the block cache, indexes and filters included (default: what the engine's budget leaves).")
     var cacheSize: Int?
 
     @Option(help: "Compression of blocks: none, lz4 or zstd.")
@@ -123,6 +123,7 @@ struct StorageCommand: ParsableCommand {
         try Self.check("block-size", blockSize, 512...1 << 20)
         try Self.check("write-buffer-size", writeBufferSize, 1 << 20...4 << 30)
         try Self.check("max-write-buffer-number", maxWriteBufferNumber, 2...64)
+        if let cacheSize { try Self.check("cache-size", cacheSize, 0...StoragePlan.cacheBytesMax) }
         if verbs.isEmpty { throw LoadGenError.usage("name at least one verb, such as fillrandom") }
         if sync, disableWal {
             throw LoadGenError.usage("--sync needs the write-ahead log that --disable-wal leaves out: give one of them")
@@ -180,4 +181,5 @@ struct StoragePlan: Sendable {
     static let valueBytesMax = 512 << 10
     static let batchMax = 1 << 20
     static let threadsMax = 256
+    static let cacheBytesMax = 1 << 40
 }
