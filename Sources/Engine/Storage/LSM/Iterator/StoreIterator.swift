@@ -21,9 +21,9 @@ public struct StoreIterator: ~Copyable {
     private let rangeDeletes: [RangeTombstones]
     private var backward = false
     /// The key that was shown last, or the deleted one that is being passed over; backward also the shown value.
-    private var lastKey: [UInt8] = []
+    private var lastKey = KeyMemory()
     private var hasLast = false
-    private var backValue: [UInt8] = []
+    private var backValue = KeyMemory()
 
     init(_ view: ReadView, sequence: UInt64, options: IteratorOptions) {
         self.view = view
@@ -39,12 +39,12 @@ public struct StoreIterator: ~Copyable {
 
     /// The current key. Only while ``isValid``.
     public var key: UnsafeRawBufferPointer {
-        backward ? lastKey.withUnsafeBytes { $0 } : merge.key
+        backward ? lastKey.bytes : merge.key
     }
 
     /// The current value. Only while ``isValid``.
     public var value: UnsafeRawBufferPointer {
-        backward ? backValue.withUnsafeBytes { $0 } : merge.value
+        backward ? backValue.bytes : merge.value
     }
 
     public mutating func seekToFirst() throws(StorageError) {
@@ -90,9 +90,9 @@ public struct StoreIterator: ~Copyable {
         guard isValid else { return }
         if backward {
             backward = false
-            try lastKey.withRawBytes { (key) throws(StorageError) in try merge.seek(key) }
+            try merge.seek(lastKey.bytes)
         } else {
-            remember(merge.key)
+            lastKey.set(merge.key)
             try merge.advance()
         }
         hasLast = true
@@ -103,16 +103,11 @@ public struct StoreIterator: ~Copyable {
     public mutating func previous() throws(StorageError) {
         guard isValid else { return }
         if !backward {
-            remember(merge.key)
-            try lastKey.withRawBytes { (key) throws(StorageError) in try merge.seekBefore(key) }
+            lastKey.set(merge.key)
+            try merge.seekBefore(lastKey.bytes)
             backward = true
         }
         try settleBackward()
-    }
-
-    private mutating func remember(_ key: UnsafeRawBufferPointer) {
-        lastKey.removeAll(keepingCapacity: true)
-        lastKey.append(contentsOf: key)
     }
 
     /// From where the merge stands to the next version to show. Versions of `lastKey` are done with when `hasLast`.
@@ -121,7 +116,7 @@ public struct StoreIterator: ~Copyable {
         while merge.isValid {
             let key = merge.key
             let trailer = merge.trailer
-            if trailer >> 8 > sequence || hasLast && lastKey.withUnsafeBytes({ compare($0, key) }) == 0 {
+            if trailer >> 8 > sequence || hasLast && compare(lastKey.bytes, key) == 0 {
                 try merge.advance()
                 continue
             }
@@ -130,7 +125,7 @@ public struct StoreIterator: ~Copyable {
                 isValid = true
                 return
             }
-            remember(key)
+            lastKey.set(key)
             hasLast = true
             try merge.advance()
         }
@@ -140,18 +135,17 @@ public struct StoreIterator: ~Copyable {
     private mutating func settleBackward() throws(StorageError) {
         isValid = false
         while merge.isValid {
-            remember(merge.key)
-            if lower.withUnsafeBytes({ lower in lastKey.withUnsafeBytes { compare($0, lower) } }) < 0 { return }
+            lastKey.set(merge.key)
+            if lower.withUnsafeBytes({ compare(lastKey.bytes, $0) }) < 0 { return }
             var newest: UInt64?
-            while merge.isValid, lastKey.withUnsafeBytes({ compare($0, merge.key) }) == 0 {
+            while merge.isValid, compare(lastKey.bytes, merge.key) == 0 {
                 if merge.trailer >> 8 <= sequence {
                     newest = merge.trailer
-                    backValue.removeAll(keepingCapacity: true)
-                    backValue.append(contentsOf: merge.value)
+                    backValue.set(merge.value)
                 }
                 try merge.advance()
             }
-            guard let newest, lastKey.withUnsafeBytes({ isLive($0, newest) }) else { continue }
+            guard let newest, isLive(lastKey.bytes, newest) else { continue }
             isValid = true
             return
         }
