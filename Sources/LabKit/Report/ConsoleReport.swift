@@ -53,7 +53,8 @@ public enum ConsoleReport {
             "\(report.nodes) nodes, \(identity.topology) · disk \(identity.backend) · allocator \(identity.allocator)"
         text += " · \(identity.durability) · peers \(identity.transport) · seed \(report.seed)"
         if let floor = report.floor {
-            text += "\nfloor: fdatasync 4 KiB p50 \(NumberText.milliseconds(floor.p50Seconds)) "
+            text += "\nfloor: fdatasync 4 KiB min \(NumberText.milliseconds(floor.minimumSeconds)) "
+            text += "p50 \(NumberText.milliseconds(floor.p50Seconds)) "
             text += "p99 \(NumberText.milliseconds(floor.p99Seconds)) ms"
         }
         return text

@@ -45,6 +45,7 @@ public enum PrometheusReport {
         }
         guard let floor = report.floor else { return }
         text.family("loadgen_disk_floor_seconds", .summary, "Time of one 4 KiB append with fdatasync on the data disk.")
+        text.sample("loadgen_disk_floor_seconds", identity + [("quantile", "0")], floor.minimumSeconds)
         text.sample("loadgen_disk_floor_seconds", identity + [("quantile", "0.5")], floor.p50Seconds)
         text.sample("loadgen_disk_floor_seconds", identity + [("quantile", "0.99")], floor.p99Seconds)
     }
