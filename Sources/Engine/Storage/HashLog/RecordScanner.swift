@@ -42,6 +42,12 @@ struct RecordScanner {
         return true
     }
 
+    /// Moves on by a byte, for who looks for the next good record behind damage; false at the end.
+    mutating func advanceOneByte() -> Bool {
+        position += 1
+        return position < end
+    }
+
     /// Makes the window hold `count` bytes from `position` on; false when the end comes first.
     private mutating func fill(_ count: Int) throws(StorageError) -> Bool {
         guard end - position >= UInt64(count) else { return false }

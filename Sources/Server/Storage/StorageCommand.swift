@@ -1,0 +1,123 @@
+// `Server storage`: looks at the files of stores that are not running. Verification and dumps change nothing; salvage writes
+// into a new folder only.
+import ArgumentParser
+import FileIO
+import PosixIO
+import Storage
+
+/// Checks, shows and saves storage files.
+struct StorageCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "storage", abstract: "Checks, shows and saves the files of a store that is not running.",
+        subcommands: [StorageVerifyCommand.self, StorageDumpCommand.self, StorageRepairCommand.self])
+
+    /// Runs an engine call, turning its error into a command's.
+    static func attempt<Result>(_ call: () throws(StorageError) -> Result) throws(CommandError) -> Result {
+        do throws(StorageError) {
+            return try call()
+        } catch {
+            throw .failed(error.description)
+        }
+    }
+}
+
+/// Reads every byte of every store below a folder.
+struct StorageVerifyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Checks every checksum of every store and write-ahead log below a folder.",
+        discussion: "Ends with status 1 when something is damaged. The stores must not be open.")
+
+    @Argument(help: "The folder; a node's data folder or a single store.")
+    var directory: String
+
+    func run() throws {
+        let reports = try StorageCommand.attempt { () throws(StorageError) in
+            try StorageInspection.verify(directory, fileSystem: PosixFileSystem())
+        }
+        guard !reports.isEmpty else { throw CommandError.failed("there is no store in \(directory) or below it") }
+        var table = TextTable(["file", "what", "bytes", "entries", "verdict"], rightAligned: [2, 3])
+        for report in reports {
+            table.add([
+                report.path, report.role, String(report.bytes), String(report.entries),
+                report.fault == nil ? "good" : "DAMAGED",
+            ])
+        }
+        table.print()
+        let damaged = reports.compactMap(\.fault)
+        for fault in damaged { StandardOutput.write(fault) }
+        guard damaged.isEmpty else {
+            throw CommandError.failed("\(damaged.count) of \(reports.count) files are damaged")
+        }
+        StandardOutput.write("all \(reports.count) files are good")
+    }
+}
+
+/// Shows what one file holds.
+struct StorageDumpCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dump", abstract: "Prints what a storage file holds, as a table.",
+        discussion: "A damaged file is shown up to the damage; the status is 1 then.")
+
+    enum FileKind: String, ExpressibleByArgument, CaseIterable {
+        case wal, sst, manifest, log
+    }
+
+    @Argument(help: "wal, sst, manifest, or log (a data file of the hash log engine).")
+    var kind: FileKind
+
+    @Argument(help: "The file.")
+    var path: String
+
+    @Option(help: "Rows to print.")
+    var limit = 1000
+
+    func validate() throws {
+        guard limit >= 0 else { throw ValidationError("--limit is 0 or more.") }
+    }
+
+    func run() throws {
+        let dump = try StorageCommand.attempt { () throws(StorageError) in
+            let disk = PosixFileSystem()
+            return switch kind {
+            case .wal: try StorageInspection.dumpWAL(path, fileSystem: disk, limit: limit)
+            case .sst: try StorageInspection.dumpTable(path, fileSystem: disk, limit: limit)
+            case .manifest: try StorageInspection.dumpManifest(path, fileSystem: disk, limit: limit)
+            case .log: try StorageInspection.dumpDataFile(path, fileSystem: disk, limit: limit)
+            }
+        }
+        let width = dump.header.map(\.name.count).max() ?? 0
+        for (name, value) in dump.header { StandardOutput.write(TextTable.pad(name, width) + "  " + value) }
+        StandardOutput.write("")
+        var table = TextTable(dump.columns)
+        for row in dump.rows { table.add(row) }
+        table.print()
+        if dump.omitted > 0 { StandardOutput.write("… and \(dump.omitted) more; --limit shows them") }
+        if let fault = dump.fault { throw CommandError.failed(fault) }
+    }
+}
+
+/// Saves what is readable into a new folder.
+struct StorageRepairCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "repair", abstract: "Copies what is readable of a damaged store into a new one.",
+        discussion: """
+            The damaged folder is only read. The new store can lack writes that were acknowledged, so a node of a \
+            cluster does better to start with an empty folder and catch up from its peers.
+            """)
+
+    @Option(help: "The damaged store's folder.")
+    var salvage: String
+
+    @Option(help: "The new store's folder; it must be empty or missing.")
+    var to: String
+
+    func run() throws {
+        let report = try StorageCommand.attempt { () throws(StorageError) in
+            try StorageSalvage.salvage(salvage, to: to, fileSystem: PosixFileSystem())
+        }
+        for loss in report.losses { StandardOutput.write("lost: \(loss)") }
+        let losses = report.losses.isEmpty ? "nothing was unreadable" : "\(report.losses.count) places were unreadable"
+        StandardOutput.write(
+            "saved \(report.keys) keys (\(report.entries) versions read, engine \(report.engine)) to \(to); \(losses)")
+    }
+}
