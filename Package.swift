@@ -40,6 +40,13 @@ let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 
+func benchmarks(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(
+        name: name, dependencies: dependencies + [.product(name: "Benchmark", package: "benchmark")],
+        path: "Benchmarks/\(name)", swiftSettings: settings,
+        plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+}
+
 let package = Package(
     name: "strata",
     products: [
@@ -156,8 +163,21 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + grpc + nio),
         tests("ClientTests", ["StrataClient", "StrataProtocol", "Records"] + grpc + nio),
-        tests("LabKitTests", ["LabKit", "Telemetry", histogram]),
-        tests("LoadGenTests", ["LoadGen", "LabKit", "Records", "StrataClient"] + nio),
+        .testTarget(
+            name: "LabKitTests", dependencies: ["LabKit", "Telemetry", histogram], path: "Tests/LabKitTests",
+            exclude: ["Fixtures"], swiftSettings: settings),
+        tests("LoadGenTests", ["LoadGen", "LabKit", "Records", "StrataClient", arguments] + nio),
         tests("ClusterProcessTests", ["Server", "LoadGen", "TestSupport"]),
     ]
 )
+
+// The micro suites and their library are built only when they are asked for: STRATA_BENCHMARKS=1 swift package benchmark.
+if Context.environment["STRATA_BENCHMARKS"] != nil {
+    package.dependencies.append(.package(url: "https://github.com/ordo-one/benchmark", from: "1.38.1", traits: []))
+    package.targets += [
+        benchmarks("MemoryBenchmarks", ["Memory", "CEngine"]),
+        benchmarks("StorageBenchmarks", ["Storage", "Memory", "PosixIO", "FileIO"]),
+        benchmarks("LogBenchmarks", ["SegmentedLog", "FileIO", "PosixIO"]),
+        benchmarks("RaftBenchmarks", ["Raft"]),
+    ]
+}

@@ -9,7 +9,9 @@ struct Server: AsyncParsableCommand {
         commandName: "Server",
         abstract: "A replicated log broker and key-value store.",
         discussion: "Without a subcommand it runs a node. Every long option is accepted with one dash too.",
-        subcommands: [ServeCommand.self, ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self],
+        subcommands: [
+            ServeCommand.self, ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self, StorageCommand.self,
+        ],
         defaultSubcommand: ServeCommand.self)
 
     static func main() async {
@@ -37,6 +39,6 @@ struct Server: AsyncParsableCommand {
         "id", "address", "port", "http", "resp", "peers", "transport", "engine", "allocator", "data", "log-level",
         "config", "help",
         "topic", "partition", "message", "acks", "endpoint", "from-beginning", "offset", "max-messages",
-        "list", "create", "partitions", "describe",
+        "list", "create", "partitions", "describe", "salvage", "to", "limit",
     ]
 }

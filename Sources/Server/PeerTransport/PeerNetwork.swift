@@ -76,36 +76,67 @@ final class PeerNetwork: PeerTransport {
     }
 
     private func connect(to address: ListenAddress) async throws {
-        let transport = try HTTP2ClientTransport.Posix(
+        if kind == .tcp {
+            let (member, tcpPort) = try await handshake(at: address)
+            if tcpPort != 0 {
+                let identity = Strata_V1_PeerIdentity(directory)
+                let channel = try await TCPPeerChannel(
+                    host: address.host, port: tcpPort, identity: identity, group: group)
+                return try await serve(channel, to: member, at: address)
+            }
+        }
+        try await withGRPCClient(transport: clientTransport(to: address)) { client in
+            let peer = Strata_V1_Peer.Client(wrapping: client)
+            let (member, _) = try await shakeHands(with: peer)
+            let identity = Strata_V1_PeerIdentity(directory)
+            try await serve(GRPCPeerChannel(peer: peer, identity: identity), to: member, at: address)
+        }
+    }
+
+    /// Runs a channel until it breaks; the host hears of its begin and of its end.
+    private func serve(_ channel: any PeerChannel, to member: Member, at address: ListenAddress) async throws {
+        guard claim(member.id, channel) else {
+            // Another address of the same node has the connection.
+            try await Task.sleep(for: Self.refusedPause)
+            return
+        }
+        logger.info("connected to a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
+        inbox.post(.connected(member.id), lane: .control)
+        defer {
+            release(member.id)
+            inbox.post(.disconnected(member.id), lane: .control)
+            logger.info("lost a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
+        }
+        try await channel.run()
+    }
+
+    private func clientTransport(to address: ListenAddress) throws -> HTTP2ClientTransport.Posix {
+        try HTTP2ClientTransport.Posix(
             target: .dns(host: address.host, port: address.port), transportSecurity: .plaintext,
             config: .defaults { config in
                 config.connection.flushCoalescing = nil
                 config.backoff.initial = .milliseconds(20)
                 config.backoff.max = .milliseconds(200)
             })
-        try await withGRPCClient(transport: transport) { client in
-            let peer = Strata_V1_Peer.Client(wrapping: client)
-            let (member, tcpPort) = try await shakeHands(with: peer)
-            let identity = Strata_V1_PeerIdentity(directory)
-            let channel: any PeerChannel
-            if kind == .tcp, tcpPort != 0 {
-                channel = try await TCPPeerChannel(host: address.host, port: tcpPort, identity: identity, group: group)
-            } else {
-                channel = GRPCPeerChannel(peer: peer, identity: identity)
+    }
+
+    /// Shakes hands on a client of its own and returns as soon as that is done. The client ends by itself, and nobody waits
+    /// for it: its shutdown may never end when its server dies in that moment.
+    private func handshake(at address: ListenAddress) async throws -> (member: Member, tcpPort: Int) {
+        let answer = HandshakeAnswer()
+        let task = Task.detached { [self] in
+            do {
+                try await withGRPCClient(transport: clientTransport(to: address)) { client in
+                    answer.give(.success(try await shakeHands(with: Strata_V1_Peer.Client(wrapping: client))))
+                }
+            } catch {
+                answer.give(.failure(error))
             }
-            guard claim(member.id, channel) else {
-                // Another address of the same node has the connection.
-                try await Task.sleep(for: Self.refusedPause)
-                return
-            }
-            logger.info("connected to a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
-            inbox.post(.connected(member.id), lane: .control)
-            defer {
-                release(member.id)
-                inbox.post(.disconnected(member.id), lane: .control)
-                logger.info("lost a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
-            }
-            try await channel.run()
+        }
+        return try await withTaskCancellationHandler {
+            try await answer.wait()
+        } onCancel: {
+            task.cancel()
         }
     }
 
@@ -151,4 +182,48 @@ struct PeerRefusal: Error, CustomStringConvertible {
     /// A formed cluster has spoken to a node that has none: waiting can't help.
     var isFinal: Bool
     var description: String { reason }
+}
+
+/// The outcome of one handshake, given once and waited for once.
+private final class HandshakeAnswer: Sendable {
+    typealias Outcome = Result<(member: Member, tcpPort: Int), any Error>
+    private enum State {
+        case open
+        case waiting(CheckedContinuation<Outcome, Never>)
+        case given(Outcome)
+        case done
+    }
+    private let state = Mutex(State.open)
+
+    /// Later outcomes than the first are of no interest.
+    func give(_ outcome: Outcome) {
+        let continuation = state.withLock { state -> CheckedContinuation<Outcome, Never>? in
+            switch state {
+            case .open:
+                state = .given(outcome)
+                return nil
+            case .waiting(let continuation):
+                state = .done
+                return continuation
+            case .given, .done:
+                return nil
+            }
+        }
+        continuation?.resume(returning: outcome)
+    }
+
+    func wait() async throws -> (member: Member, tcpPort: Int) {
+        let outcome = await withCheckedContinuation { continuation in
+            let given = state.withLock { state -> Outcome? in
+                if case .given(let outcome) = state {
+                    state = .done
+                    return outcome
+                }
+                state = .waiting(continuation)
+                return nil
+            }
+            if let given { continuation.resume(returning: given) }
+        }
+        return try outcome.get()
+    }
 }

@@ -23,7 +23,7 @@ import Testing
         var received: [[UInt8]] = []
         var stream = stream
         while stream.readableBytes > 0 {
-            var piece = try #require(stream.readSlice(length: min(size, stream.readableBytes)))
+            guard var piece = stream.readSlice(length: min(size, stream.readableBytes)) else { break }
             try cutter.feed(&piece) { received.append($0) }
         }
         #expect(received == frames)

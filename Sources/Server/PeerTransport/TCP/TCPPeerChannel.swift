@@ -38,6 +38,11 @@ final class TCPPeerChannel: PeerChannel {
         waiting = lanes.map { _ in WaitingBytes() }
     }
 
+    deinit {
+        // Also when it never ran: another connection to the same node was first.
+        for channel in lanes { channel.close(promise: nil) }
+    }
+
     func push(_ batch: [UInt8], lane: PeerLane) {
         let number = Int(lane.rawValue)
         let channel = lanes[number]
