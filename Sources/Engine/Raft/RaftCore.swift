@@ -279,6 +279,15 @@ public struct RaftCore: Hashable, Sendable {
         leaveJointIfDue(reader, &ready)
     }
 
+    /// Sets everything back that only time moves, for searches through states in which elections come at any moment.
+    package mutating func forgetTime() {
+        random = SplitMix64(seed: 0)
+        electionElapsed = 0
+        electionTimeout = settings.lossTicks
+        heartbeatElapsed = 0
+        campaigns = 0
+    }
+
     func slot(of node: NodeID) -> Int? {
         for slot in progress.indices where progress[slot].id == node { return slot }
         return nil

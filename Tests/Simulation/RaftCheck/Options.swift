@@ -7,7 +7,7 @@ let usage = """
     RaftCheck replay SEED EVENTS [KINDS LEFT OUT, COMMA SEPARATED]
     RaftCheck regressions --file FILE
     RaftCheck scenarios --folder FOLDER [--rewrite 1]
-    RaftCheck worlds [--seconds N] [--name NAME]
+    RaftCheck worlds [--states N] [--name NAME]
     RaftCheck mutants            (their names; any command takes --mutant NAME in a build with RAFT_MUTANTS)
     """
 

@@ -78,6 +78,7 @@ package struct Scenario {
             group.appliesWhenSettling = apply
             try group.settle()
         case "wait":
+            group.appliesWhenSettling = true
             for _ in 0..<(try number(1)) {
                 for node in group.nodes.indices { try group.step(node, .tick) }
                 try group.settle()
@@ -105,10 +106,10 @@ package struct Scenario {
         case "propose": for _ in 0..<(words.count > 2 ? try number(2) : 1) { try propose(group, node) }
         case "read": try group.scenarioRead(node, isLease: false)
         case "lease": try group.scenarioRead(node, isLease: true)
-        case "store": try group.sync(node)
+        case "store": try group.sync(node, jobsMax: words.count > 2 ? try number(2) : Int.max)
         case "apply": try group.apply(node)
         case "compact": try group.compact(node)
-        case "crash": group.losePower(node)
+        case "crash": group.losePower(node, losesCommit: words.count > 2)
         case "restart": try group.start(node)
         case "change", "leave":
             if let refused = try group.propose(node, try change()) { throw Mistake(text: refused.description) }
@@ -192,6 +193,14 @@ package struct Scenario {
         var message = Message(kind, from: NodeID(link[0]), to: NodeID(link[1]), term: 0)
         for word in words.dropFirst(3) {
             let pair = word.split(separator: "=")
+            if pair.count == 2 && pair[0] == "entries" {
+                // Terms of no-ops.
+                for term in pair[1].split(separator: ",").compactMap({ UInt64($0) }) {
+                    let index = message.index + UInt64(message.entries.count) + 1
+                    message.entries.append(EntryHeader(index: index, term: term, kind: .noop, byteCount: 0))
+                }
+                continue
+            }
             guard pair.count == 2, let value = UInt64(pair[1]) else { throw Mistake(text: "'\(word)' is no field") }
             switch pair[0] {
             case "term": message.term = value
@@ -205,7 +214,8 @@ package struct Scenario {
             default: throw Mistake(text: "no field '\(pair[0])'")
             }
         }
-        try group.deliver(SimulatedMessage(message: message))
+        let payloads = [UInt64](repeating: 0, count: message.entries.count)
+        try group.deliver(SimulatedMessage(message: message, payloads: payloads))
     }
 
     private func number(_ position: Int) throws -> Int {
@@ -242,8 +252,9 @@ extension Message {
 }
 
 extension Simulation {
-    /// A crash that keeps exactly what was synced.
-    func losePower(_ node: Int) {
+    /// A crash that keeps exactly what was synced, the commit index excepted if it is to be lost.
+    func losePower(_ node: Int, losesCommit: Bool) {
+        if losesCommit { nodes[node].disk.commit = nodes[node].disk.base.index }
         nodes[node].core = nil
         nodes[node].jobs.removeAll()
         nodes[node].completions.removeAll()

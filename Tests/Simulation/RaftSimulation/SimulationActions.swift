@@ -78,8 +78,8 @@ extension Simulation {
     }
 
     /// Finishes one to three storage jobs with one sync, and lets go what waited for them.
-    func sync(_ node: Int) throws {
-        let count = min(nodes[node].jobs.count, calm ? Int.max : random.next(in: 1..<4))
+    func sync(_ node: Int, jobsMax: Int = .max) throws {
+        let count = min(nodes[node].jobs.count, calm ? jobsMax : random.next(in: 1..<4))
         if count == 0 || nodes[node].core == nil || nodes[node].isPaused { return }
         var hardState: [Input] = []
         var position: [Input] = []
