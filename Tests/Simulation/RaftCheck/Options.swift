@@ -8,6 +8,7 @@ let usage = """
     RaftCheck regressions --file FILE
     RaftCheck scenarios --folder FOLDER [--rewrite 1]
     RaftCheck worlds [--states N] [--name NAME]
+    RaftCheck throughput [--entries N]
     RaftCheck mutants            (their names; any command takes --mutant NAME in a build with RAFT_MUTANTS)
     """
 
