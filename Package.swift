@@ -83,7 +83,7 @@ let package = Package(
 
         disk("FileIO"),
         disk("PosixIO", ["FileIO"]),
-        disk("UringIO", ["FileIO", "CLiburing"]),
+        disk("UringIO", ["FileIO", "PosixIO", "CLiburing"]),
         disk("SimulatedIO", ["FileIO"]),
 
         engine("Telemetry", [.product(name: "CoreMetrics", package: "swift-metrics")]),
@@ -132,7 +132,7 @@ let package = Package(
 
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
         tests("PosixIOTests", ["PosixIO", "FileIO", "TestSupport"]),
-        tests("SimulatedIOTests", ["SimulatedIO", "PosixIO", "FileIO", "TestSupport"]),
+        tests("SimulatedIOTests", ["SimulatedIO", "PosixIO", "UringIO", "FileIO", "TestSupport"]),
         tests("UringIOTests", ["UringIO"]),
         tests("TelemetryTests", ["Telemetry", "TestSupport"]),
         tests("MemoryTests", ["Memory"]),

@@ -23,8 +23,8 @@ final class HookedFileSystem: FileSystem {
         }
     }
 
-    func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File {
-        HookedFile(try base.open(path, mode), self)
+    func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File {
+        HookedFile(try base.open(path, mode, caching), self)
     }
 
     func createDirectory(_ path: String) throws(FileIOError) { try base.createDirectory(path) }

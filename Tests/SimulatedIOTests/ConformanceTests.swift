@@ -4,12 +4,22 @@ import Glibc
 import PosixIO
 import SimulatedIO
 import Testing
+import UringIO
 
 /// A backend to run a check on.
 enum Backend: String, CaseIterable, CustomTestStringConvertible {
-    case posix, simulated
+    case posix, simulated, uring
+    /// Every single operation through the ring.
+    case uringAlone
 
     var testDescription: String { rawValue }
+
+    private var realFileSystem: any FileSystem {
+        guard self != .posix else { return PosixFileSystem() }
+        var options = UringOptions()
+        if self == .uringAlone { options.batchMin = 1 }
+        return UringFileSystem(options)
+    }
 
     /// Calls `body` with a file system and an empty folder on it, which is removed afterwards.
     func withFolder(_ body: (any FileSystem, String) throws -> Void) throws {
@@ -18,11 +28,11 @@ enum Backend: String, CaseIterable, CustomTestStringConvertible {
             let files = SimulatedFileSystem(seed: 1)
             try files.createDirectory("folder")
             try body(files, "folder")
-        case .posix:
+        case .posix, .uring, .uringAlone:
             var template = Array((P_tmpdir + "/strata-io-XXXXXX").utf8CString)
             try #require(mkdtemp(&template) != nil)
             let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let files = PosixFileSystem()
+            let files = realFileSystem
             defer { try? files.removeTree(folder) }
             try body(files, folder)
         }

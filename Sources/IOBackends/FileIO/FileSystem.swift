@@ -9,7 +9,11 @@
 /// power cut until the directory that holds it was synced.
 public protocol FileSystem: AnyObject, Sendable {
     /// Opens a file. The descriptor is closed when the last reference to the result goes away.
-    func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File
+    func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File
+
+    /// Performs all operations of a batch, in any order and at the same time as far as the backend can, and returns when
+    /// every one has its outcome. Operations on overlapping ranges must not meet in one batch.
+    func perform(_ operations: inout [FileOperation])
 
     /// Creates a directory and its missing parents. An existing directory is not an error.
     func createDirectory(_ path: String) throws(FileIOError)
@@ -53,6 +57,17 @@ public enum OpenMode: Sendable, Hashable {
     case create
     /// Created when missing, kept when present; reads and writes.
     case createOrOpen
+}
+
+/// Whether the page cache stands between a file and the device.
+public enum FileCaching: Sendable, Hashable {
+    case buffered
+    /// Past the page cache (`O_DIRECT`): positions, lengths and addresses must be multiples of ``alignmentBytes``.
+    /// Reads at the end of a file may be short. Refused (`other`) by file systems that have no such thing.
+    case direct
+
+    /// Safe for every device of today: the largest logical block size.
+    public static let alignmentBytes = 4096
 }
 
 /// How far one write has to get before it returns.
@@ -132,6 +147,11 @@ extension File {
 }
 
 extension FileSystem {
+    /// Opens a file through the page cache.
+    public func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File {
+        try open(path, mode, .buffered)
+    }
+
     /// Reads a whole small file, or returns nil when it does not exist.
     public func readFile(_ path: String) throws(FileIOError) -> [UInt8]? {
         guard try exists(path) else { return nil }

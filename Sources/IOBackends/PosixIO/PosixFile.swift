@@ -1,6 +1,6 @@
 // One open descriptor. Every transfer is positional, so that threads share a file without a common cursor; interrupts
 // and short transfers are retried here and nowhere else.
-import FileIO
+package import FileIO
 import Glibc
 
 /// Buffers per system call: `IOV_MAX` of Linux (limits.h).
@@ -8,9 +8,10 @@ private let vectorsMax = 1024
 /// Zeros are written in pieces of this many bytes.
 private let zeroPieceBytes = 1024 * 1024
 
-final class PosixFile: File {
-    let path: String
-    private let descriptor: Int32
+package final class PosixFile: File {
+    package let path: String
+    /// Open until the object goes.
+    package let descriptor: Int32
     private let isReadOnly: Bool
     private let kernel: PosixKernel
 
@@ -38,11 +39,11 @@ final class PosixFile: File {
         return status
     }
 
-    func size() throws(FileIOError) -> UInt64 {
+    package func size() throws(FileIOError) -> UInt64 {
         UInt64(try status(for: .size).st_size)
     }
 
-    func read(into buffer: UnsafeMutableRawBufferPointer, at position: UInt64) throws(FileIOError) -> Int {
+    package func read(into buffer: UnsafeMutableRawBufferPointer, at position: UInt64) throws(FileIOError) -> Int {
         guard let base = buffer.baseAddress else { return 0 }
         var done = 0
         while done < buffer.count {
@@ -58,7 +59,7 @@ final class PosixFile: File {
         return done
     }
 
-    func write(
+    package func write(
         _ buffers: [UnsafeRawBufferPointer], at position: UInt64, durability: WriteDurability
     ) throws(FileIOError) {
         var vectors: [iovec] = []
@@ -131,7 +132,7 @@ final class PosixFile: File {
         }
     }
 
-    func sync() throws(FileIOError) {
+    package func sync() throws(FileIOError) {
         try synchronize(.sync)
     }
 
@@ -139,12 +140,12 @@ final class PosixFile: File {
         _ = try retrying(operation, path) { fdatasync(descriptor) }
     }
 
-    func truncate(to size: UInt64) throws(FileIOError) {
+    package func truncate(to size: UInt64) throws(FileIOError) {
         let offset = try self.offset(size, plus: 0, for: .truncate)
         _ = try retrying(.truncate, path) { ftruncate(descriptor, offset) }
     }
 
-    func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError) {
+    package func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError) {
         let zeros = [UInt8](repeating: 0, count: Int(min(count, UInt64(zeroPieceBytes))))
         var done: UInt64 = 0
         while done < count {

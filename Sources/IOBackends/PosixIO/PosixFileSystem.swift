@@ -4,6 +4,13 @@
 public import FileIO
 import Glibc
 
+/// `O_DIRECT` of asm-generic/fcntl.h, which the C library shows only to GNU sources.
+#if arch(arm64)
+    private let directFlag: Int32 = 0o200000
+#else
+    private let directFlag: Int32 = 0o40000
+#endif
+
 /// The real file system of the machine. One instance serves all threads.
 public final class PosixFileSystem: FileSystem {
     private let kernel = PosixKernel()
@@ -11,16 +18,24 @@ public final class PosixFileSystem: FileSystem {
     public init() {}
 
     /// Opens a file with `O_CLOEXEC`. A directory is refused (EISDIR): reading it would fail later and less clearly.
-    public func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File {
+    public func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File {
+        try openPosix(path, mode, caching)
+    }
+
+    /// As ``open(_:_:_:)`` for another backend that needs the descriptor.
+    package func openPosix(
+        _ path: String, _ mode: OpenMode, _ caching: FileCaching
+    ) throws(FileIOError) -> PosixFile {
         try kernel.throwPendingCloseFailure()
-        let flags =
+        let access =
             switch mode {
             case .read: O_RDONLY
             case .readWrite: O_RDWR
             case .create: O_RDWR | O_CREAT | O_EXCL
             case .createOrOpen: O_RDWR | O_CREAT
             }
-        let descriptor = try retrying(.open, path) { Glibc.open(path, flags | O_CLOEXEC, 0o644) }
+        let flags = access | O_CLOEXEC | (caching == .direct ? directFlag : 0)
+        let descriptor = try retrying(.open, path) { Glibc.open(path, flags, 0o644) }
         let file = PosixFile(descriptor: descriptor, path: path, isReadOnly: mode == .read, kernel: kernel)
         let status = try file.status(for: .open)
         guard status.st_mode & S_IFMT != S_IFDIR else {

@@ -1,6 +1,6 @@
 // What the backend learns about the running kernel and shares between its files: whether pwritev2(2) is there, and a
 // close that failed after its file object was gone. Holds no descriptors.
-import FileIO
+package import FileIO
 import Glibc
 import Synchronization
 
@@ -53,7 +53,7 @@ final class PosixKernel: Sendable {
 
 extension FileIOError {
     /// The error of a failed system call.
-    init(operation: Operation, path: String, errno code: Int32) {
+    package init(operation: Operation, path: String, errno code: Int32) {
         let reason: Reason =
             switch code {
             case ENOENT, ENOTDIR: .notFound

@@ -7,13 +7,15 @@ final class SimulatedFile: File {
     private let node: Int
     private let epoch: Int
     private let isReadOnly: Bool
+    private let isDirect: Bool
     private let disk: SharedDisk
 
-    init(path: String, node: Int, epoch: Int, isReadOnly: Bool, disk: SharedDisk) {
+    init(path: String, node: Int, epoch: Int, isReadOnly: Bool, isDirect: Bool, disk: SharedDisk) {
         self.path = path
         self.node = node
         self.epoch = epoch
         self.isReadOnly = isReadOnly
+        self.isDirect = isDirect
         self.disk = disk
     }
 
@@ -47,6 +49,7 @@ final class SimulatedFile: File {
         try use(.read, changes: false) { disk throws(FileIOError) in
             disk.counters.reads += 1
             try disk.check(.read, path)
+            if isDirect { try checkAlignment(UnsafeRawBufferPointer(buffer), position, .read, disk) }
             let content = disk.nodes[node].content
             guard position < UInt64(content.count) else { return 0 }
             let start = Int(position)
@@ -76,6 +79,9 @@ final class SimulatedFile: File {
                 failure = error
                 allowed = disk.random.below(total + 1)
             }
+            if isDirect {
+                for buffer in buffers { try checkAlignment(buffer, position, .write, disk) }
+            }
             let start = try startOfWrite(position, total, &disk)
             if let capacity = disk.faults.capacityBytes {
                 let growth = max(start + total - disk.nodes[node].content.count, 0)
@@ -100,6 +106,16 @@ final class SimulatedFile: File {
             if durability == .power && !disk.faults.ignoresSyncs && next > start {
                 disk.nodes[node].sync(start..<next)
             }
+        }
+    }
+
+    /// What the kernel refuses on a file that was opened with `O_DIRECT`.
+    private func checkAlignment(
+        _ buffer: UnsafeRawBufferPointer, _ position: UInt64, _ operation: FileIOError.Operation, _ disk: SimulatedDisk
+    ) throws(FileIOError) {
+        let address = UInt64(UInt(bitPattern: buffer.baseAddress))
+        guard (address | UInt64(buffer.count) | position) % UInt64(FileCaching.alignmentBytes) == 0 else {
+            throw disk.failure(operation, path, .other, "Invalid argument")
         }
     }
 

@@ -91,7 +91,8 @@ public final class SimulatedFileSystem: FileSystem {
 
     // MARK: FileSystem
 
-    public func open(_ path: String, _ mode: OpenMode) throws(FileIOError) -> any File {
+    /// Without a page cache there is no difference in speed: a direct file only insists on its alignment.
+    public func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File {
         let (node, epoch) = try disk.use { disk throws(FileIOError) in
             disk.counters.opens += 1
             try disk.check(.open, path)
@@ -99,7 +100,8 @@ public final class SimulatedFileSystem: FileSystem {
             disk.nodes[node].handles += 1
             return (node, disk.epoch)
         }
-        return SimulatedFile(path: path, node: node, epoch: epoch, isReadOnly: mode == .read, disk: disk)
+        return SimulatedFile(
+            path: path, node: node, epoch: epoch, isReadOnly: mode == .read, isDirect: caching == .direct, disk: disk)
     }
 
     private static func node(

@@ -14,7 +14,7 @@ public enum UringProbe: Sendable, Hashable, CustomStringConvertible {
 
     /// Sets of setup flags to try, best first: newer kernels save interrupts and locks when one thread owns the ring
     /// (SINGLE_ISSUER since Linux 6.0, DEFER_TASKRUN since 6.1).
-    private static let attempts: [[(name: String, flag: UInt32)]] = [
+    static let attempts: [[(name: String, flag: UInt32)]] = [
         [("SINGLE_ISSUER", IORING_SETUP_SINGLE_ISSUER), ("DEFER_TASKRUN", IORING_SETUP_DEFER_TASKRUN)],
         [("SINGLE_ISSUER", IORING_SETUP_SINGLE_ISSUER)],
         [("COOP_TASKRUN", IORING_SETUP_COOP_TASKRUN)],
