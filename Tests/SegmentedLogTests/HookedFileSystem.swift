@@ -73,4 +73,7 @@ private final class HookedFile: File {
     func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError) {
         try base.zeroFill(at: position, count: count)
     }
+    func reserve(at position: UInt64, count: UInt64) throws(FileIOError) {
+        try base.reserve(at: position, count: count)
+    }
 }

@@ -79,9 +79,9 @@ import UringIO
             var batch = many.map { FileOperation($0, .sync) }
             files.perform(&batch)
             for operation in batch {
-                    let moved = try operation.get()
-                    #expect(moved == 0)
-                }
+                let moved = try operation.get()
+                #expect(moved == 0)
+            }
         }
     }
 

@@ -216,4 +216,19 @@ func expectFailure(
             expectFailure(.notFound) { _ = try files.lock(folder + "/none") }
         }
     }
+
+    @Test(arguments: Backend.allCases)
+    func reservedSpaceReadsAsZeros(backend: Backend) throws {
+        try backend.withFolder { files, folder in
+            let file = try files.open(folder + "/file", .create)
+            try file.write(bytes: [1, 2, 3], at: 0)
+            try file.reserve(at: 0, count: 10)
+            #expect(try file.read(count: 20, at: 0) == [1, 2, 3, 0, 0, 0, 0, 0, 0, 0])
+            try file.reserve(at: 2, count: 4)
+            try file.reserve(at: 5, count: 0)
+            #expect(try file.size() == 10)
+            let reader = try files.open(folder + "/file", .read)
+            #expect(throws: FileIOError.self) { try reader.reserve(at: 0, count: 100) }
+        }
+    }
 }

@@ -106,6 +106,11 @@ public protocol File: AnyObject, Sendable {
     /// Fills `[position, position + count)` with zeros that occupy real blocks, so that later writes there change no
     /// metadata. Durable only after ``sync()``.
     func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError)
+
+    /// Reserves blocks for `[position, position + count)` without writing them (fallocate), growing the file when it is
+    /// shorter: writes there can't run out of space, but the first one to each block still changes metadata. What was not
+    /// written reads as zeros. Durable only after ``sync()``.
+    func reserve(at position: UInt64, count: UInt64) throws(FileIOError)
 }
 
 extension File {

@@ -160,6 +160,24 @@ package final class PosixFile: File {
         }
     }
 
+    package func reserve(at position: UInt64, count: UInt64) throws(FileIOError) {
+        guard count > 0 else { return }
+        guard let length = off_t(exactly: count) else {
+            throw FileIOError(operation: .reserve, path: path, errno: EFBIG)
+        }
+        let offset = try self.offset(position, plus: 0, for: .reserve)
+        let outcome = retryingPosix { posix_fallocate(descriptor, offset, length) }
+        guard outcome == 0 else { throw FileIOError(operation: .reserve, path: path, errno: outcome) }
+    }
+
+    /// Repeats a call that returns its errno while a signal interrupts it.
+    private func retryingPosix(_ call: () -> Int32) -> Int32 {
+        while true {
+            let outcome = call()
+            if outcome != EINTR { return outcome }
+        }
+    }
+
     private func offset(
         _ position: UInt64, plus count: Int, for operation: FileIOError.Operation
     ) throws(FileIOError) -> off_t {

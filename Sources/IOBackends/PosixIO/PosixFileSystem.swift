@@ -6,9 +6,9 @@ import Glibc
 
 /// `O_DIRECT` of asm-generic/fcntl.h, which the C library shows only to GNU sources.
 #if arch(arm64)
-    private let directFlag: Int32 = 0o200000
+private let directFlag: Int32 = 0o200000
 #else
-    private let directFlag: Int32 = 0o40000
+private let directFlag: Int32 = 0o40000
 #endif
 
 /// The real file system of the machine. One instance serves all threads.

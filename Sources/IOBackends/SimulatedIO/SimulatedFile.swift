@@ -149,6 +149,17 @@ final class SimulatedFile: File {
         }
     }
 
+    func reserve(at position: UInt64, count: UInt64) throws(FileIOError) {
+        try use(.reserve, changes: true) { disk throws(FileIOError) in
+            try disk.checkChange(.reserve, path)
+            let growth = max(Int(position + count) - disk.nodes[node].content.count, 0)
+            if let capacity = disk.faults.capacityBytes, disk.usedBytes + growth > capacity {
+                throw disk.failure(.reserve, path, .noSpace, "No space left on device")
+            }
+            if growth > 0 { disk.nodes[node].resize(to: Int(position + count)) }
+        }
+    }
+
     func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError) {
         let zeros = [UInt8](repeating: 0, count: Int(count))
         try use(.zeroFill, changes: true) { disk throws(FileIOError) in

@@ -9,7 +9,9 @@ enum UringBatch {
     /// Vectors of one write; a longer one goes through system calls (`IOV_MAX`).
     private static let vectorsMax = 1024
 
-    static func perform(_ operations: inout [FileOperation], on ring: UringRing, _ counters: UringCounters) {
+    static func perform(
+        _ operations: inout [FileOperation], on ring: UringRing, inFlightMax: Int, _ counters: UringCounters
+    ) {
         let requests = UnsafeMutableBufferPointer<UringRequest>.allocate(capacity: operations.count)
         var positions: [Int] = []
         positions.reserveCapacity(operations.count)
@@ -23,7 +25,8 @@ enum UringBatch {
             requests.initializeElement(at: positions.count, to: request)
             positions.append(position)
         }
-        ring.perform(UnsafeMutableBufferPointer(rebasing: requests[..<positions.count]), counters)
+        ring.perform(
+            UnsafeMutableBufferPointer(rebasing: requests[..<positions.count]), inFlightMax: inFlightMax, counters)
         for (index, position) in positions.enumerated() {
             operations[position].outcome = outcome(requests[index], operations[position])
         }

@@ -11,6 +11,8 @@ import Synchronization
 public struct UringOptions: Sendable, Hashable {
     /// Batches of fewer operations go through system calls. 1 sends every read, write and sync through the ring.
     public var batchMin = 2
+    /// Requests that one batch keeps in flight at a time, at most ``UringRing/entries``.
+    public var inFlightMax = 128
 
     public init() {}
 }
@@ -23,6 +25,9 @@ public final class UringFileSystem: FileSystem {
 
     /// Makes no ring yet: see ``UringProbe`` for whether there are any.
     public init(_ options: UringOptions = UringOptions()) {
+        precondition(
+            options.inFlightMax > 0 && options.inFlightMax <= UringRing.entries,
+            "a ring takes 1 to \(UringRing.entries) requests at a time")
         self.options = options
     }
 
@@ -43,7 +48,7 @@ public final class UringFileSystem: FileSystem {
                 for position in operations.indices { operations[position].performAlone() }
                 return
             }
-            UringBatch.perform(&operations, on: ring, counters)
+            UringBatch.perform(&operations, on: ring, inFlightMax: options.inFlightMax, counters)
         }
     }
 
@@ -77,6 +82,10 @@ final class UringFile: File {
     func truncate(to size: UInt64) throws(FileIOError) { try base.truncate(to: size) }
     func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError) {
         try base.zeroFill(at: position, count: count)
+    }
+
+    func reserve(at position: UInt64, count: UInt64) throws(FileIOError) {
+        try base.reserve(at: position, count: count)
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer, at position: UInt64) throws(FileIOError) -> Int {

@@ -6,7 +6,7 @@ import Glibc
 import Synchronization
 
 final class UringRing {
-    /// Requests in flight at a time on one ring.
+    /// Requests in flight at a time on one ring, at most.
     static let entries = 256
     /// Rings of the process. A thread beyond them uses system calls.
     static let ringsMax = 256
@@ -53,14 +53,16 @@ final class UringRing {
     }
 
     /// Performs all requests and returns when every one has ended.
-    func perform(_ requests: UnsafeMutableBufferPointer<UringRequest>, _ counters: UringCounters) {
+    func perform(
+        _ requests: UnsafeMutableBufferPointer<UringRequest>, inFlightMax: Int, _ counters: UringCounters
+    ) {
         var fresh = 0
         var again: [Int] = []
         var inFlight = 0
         var enters = 0
         var submissions = 0
         while fresh < requests.count || !again.isEmpty || inFlight > 0 {
-            while inFlight < Self.entries, fresh < requests.count || !again.isEmpty,
+            while inFlight < inFlightMax, fresh < requests.count || !again.isEmpty,
                 let entry = io_uring_get_sqe(ring)
             {
                 let index = again.popLast() ?? fresh
@@ -70,9 +72,10 @@ final class UringRing {
                 inFlight += 1
                 submissions += 1
             }
-            // A batch that fits is one system call; of a larger one the next part goes in when half has come back.
+            // A batch that fits is one system call; of a larger one the next part goes in when a quarter has come back, so
+            // that the device is never idle.
             let isLast = fresh == requests.count && again.isEmpty
-            let waitsFor = isLast ? inFlight : (inFlight + 1) / 2
+            let waitsFor = isLast ? inFlight : (inFlight + 3) / 4
             enter(waitsFor)
             enters += 1
             inFlight -= takeAnswers(requests, &again, counters)
