@@ -111,7 +111,7 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode",
+                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode",
                 "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -125,7 +125,8 @@ let package = Package(
         .executableTarget(
             name: "LoadGen",
             dependencies: [
-                "LabKit", "StrataClient", "StrataProtocol", "Storage", "Memory", "Records", "Telemetry", "PosixIO",
+                "LabKit", "StrataClient", "StrataProtocol", "Storage", "Memory", "Records", "Telemetry", "FileIO", "PosixIO",
+                "UringIO",
                 logging, arguments, histogram,
             ] + grpc + nio,
             path: "Sources/LoadGen", swiftSettings: settings),

@@ -33,6 +33,16 @@ enum Main {
                 return error.exitCode
             }
         }
+        if let disk = command as? DiskCommand {
+            do throws(LoadGenError) {
+                try ReleaseBuild.enter(arguments: arguments, isDebugAllowed: false)
+                StandardOutput.write(try DiskBench.run(disk) + "\n")
+                return .success
+            } catch {
+                StandardError.write("LoadGen: \(error)\n")
+                return error.exitCode
+            }
+        }
         guard let lab = command as? any LabCommand else {
             // `--help` of the root command arrives as a command of its own.
             StandardOutput.write(LoadGenCommand.helpMessage() + "\n")

@@ -5,10 +5,10 @@ import Cluster
 import Configuration
 import Foundation
 import Logging
-import PosixIO
 import ServiceLifecycle
 import SystemPackage
 import UnixSignals
+import UringIO
 
 struct ServeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -41,6 +41,9 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "What keeps the keys: lsm or hashlog.")
     var engine: String?
 
+    @Option(help: "Who does disk I/O: posix, uring or auto.")
+    var io: String?
+
     @Option(help: "Where the store takes its memory: arena, jemalloc or system.")
     var allocator: String?
 
@@ -54,13 +57,16 @@ struct ServeCommand: AsyncParsableCommand {
     var config: String?
 
     func run() async throws {
-        let configuration = try await settings()
+        var configuration = try await settings()
+        let logLevel = configuration.logLevel
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = configuration.logLevel
+            handler.logLevel = logLevel
             return handler
         }
-        let fileSystem = PosixFileSystem()
+        let backend = IOBackend(configuration.switches.io)
+        let fileSystem = backend.fileSystem
+        configuration.switches.io = backend.kind
         let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
         let member = Member(
             name: folder.identity.name, incarnation: folder.identity.incarnation,
@@ -69,7 +75,7 @@ struct ServeCommand: AsyncParsableCommand {
         logger[metadataKey: "node"] = "\(member.name)"
         let stack = try await NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
-        logger.info("starting", metadata: ["data": "\(configuration.data)"])
+        logger.info("starting", metadata: ["data": "\(configuration.data)", "io": "\(backend.reason)"])
         var group = ServiceGroupConfiguration(
             services: stack.services.map { service in
                 // A failure ends the others in order too: a listener that is cancelled in mid-call would lose answers.
@@ -102,6 +108,7 @@ struct ServeCommand: AsyncParsableCommand {
         set(["peers"], peers)
         set(["transport"], transport)
         set(["engine"], engine)
+        set(["io"], io)
         set(["allocator"], allocator)
         set(["data"], data)
         set(["log", "level"], logLevel)

@@ -20,7 +20,7 @@ public struct IOBackend: Sendable {
     public let reason: String
 
     /// Picks and makes the backend. Asks the kernel unless `kind` is `posix`.
-    public init(_ kind: IOBackendKind) {
+    public init(_ kind: IOBackendKind, _ options: UringOptions = UringOptions()) {
         guard kind != .posix else {
             self.init(PosixFileSystem(), .posix, "posix, as asked for")
             return
@@ -29,7 +29,7 @@ public struct IOBackend: Sendable {
         case .available(let flags, _):
             let granted = flags.isEmpty ? "no setup flags" : flags.joined(separator: " ")
             let why = kind == .auto ? "the kernel grants it and batches gain from it" : "as asked for"
-            self.init(UringFileSystem(), .uring, "uring, \(why); rings with \(granted)")
+            self.init(UringFileSystem(options), .uring, "uring, \(why); rings with \(granted)")
         case .unavailable(let reason):
             self.init(PosixFileSystem(), .posix, "posix instead of \(kind.rawValue): \(reason)")
         }

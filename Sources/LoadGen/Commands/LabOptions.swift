@@ -26,6 +26,18 @@ struct LabOptions: ParsableArguments {
     @Option(help: "Faults to inject (default: 3, failover: 30).")
     var trials: Int?
 
+    @Option(help: "Who does the servers' disk I/O: posix, uring or auto.")
+    var io: String?
+
+    @Option(help: "Where the servers' stores take memory: arena, jemalloc or system.")
+    var allocator: String?
+
+    @Option(help: "The servers' storage engine: lsm or hashlog.")
+    var engine: String?
+
+    @Option(help: "How the servers talk to each other: tcp or grpc.")
+    var transport: String?
+
     @Option(help: "Seed of keys, values and choices (default: random, printed).")
     var seed: UInt64?
 
@@ -53,9 +65,16 @@ struct LabOptions: ParsableArguments {
     /// Long names that take a value, for SingleDash.
     static let valueNames: Set<String> = [
         "endpoints", "resp-endpoints", "nodes", "duration", "clients", "value-size", "trials", "seed", "results",
-        "name",
+        "name", "io", "allocator", "engine", "transport",
     ]
     static let flagNames: Set<String> = ["no-write", "quick", "keep-data", "strict", "debug-ok", "help", "version"]
+
+    /// The switches as the servers' own command line takes them; the servers check the words.
+    var switches: [String] {
+        [("io", io), ("allocator", allocator), ("engine", engine), ("transport", transport)].flatMap { name, word in
+            word.map { ["--" + name, $0] } ?? []
+        }
+    }
 
     /// The plan that these options ask for.
     func plan(_ kind: SuitePlan.Kind, command: [String]) throws(LoadGenError) -> SuitePlan {
@@ -67,6 +86,7 @@ struct LabOptions: ParsableArguments {
         plan.trials = trials ?? (kind == .failover ? 30 : 3)
         plan.keepData = keepData
         plan.name = name
+        plan.switches = switches
         if let duration {
             plan.ingestSeconds = duration
             plan.writeSeconds = duration
@@ -86,6 +106,10 @@ struct LabOptions: ParsableArguments {
         }
         if endpoints != nil, nodes != nil {
             throw LoadGenError.usage("--nodes starts a cluster and --endpoints uses one: give one of them")
+        }
+        guard endpoints == nil || switches.isEmpty else {
+            throw LoadGenError.usage(
+                "\(switches[0]) is for servers that LoadGen starts; those behind --endpoints have their own switches")
         }
         guard (endpoints == nil) == (respEndpoints == nil) else {
             throw LoadGenError.usage("--endpoints and --resp-endpoints go together: records use one, keys the other")

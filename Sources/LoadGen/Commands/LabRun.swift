@@ -48,7 +48,8 @@ enum LabRun {
     private static func embedded(_ plan: SuitePlan, folder: String) throws(LoadGenError) -> Target {
         let server = try EmbeddedCluster.serverExecutable()
         let options = EmbeddedCluster.Options(
-            nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()))
+            nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()),
+            serverArguments: plan.switches)
         return .embedded(try EmbeddedCluster(options, serverExecutable: server))
     }
 

@@ -12,7 +12,7 @@ struct LoadGenCommand: ParsableCommand {
             Exit codes: 0 done · 1 failed · 2 wrong usage · 3 acknowledged data lost or wrong · 4 not valid (--strict) \
             · 130 interrupted.
             """,
-        subcommands: [SuiteCommand.self, FailoverCommand.self, StorageCommand.self],
+        subcommands: [SuiteCommand.self, FailoverCommand.self, StorageCommand.self, DiskCommand.self],
         defaultSubcommand: SuiteCommand.self)
 }
 

@@ -21,6 +21,8 @@ struct SuitePlan: Hashable, Sendable {
     /// Undisturbed load before each fault.
     var settleSeconds: Double
     var keepData = false
+    /// Further arguments of each server: the positions of its switches.
+    var switches: [String] = []
     var name: String?
     var command: [String]
 

@@ -17,6 +17,7 @@ import Storage
 /// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
 /// | `strata.transport` | `STRATA_TRANSPORT` | `--transport` | `tcp` |
 /// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
+/// | `strata.io` | `STRATA_IO` | `--io` | `posix` |
 /// | `strata.allocator` | `STRATA_ALLOCATOR` | `--allocator` | `arena` |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
@@ -65,6 +66,7 @@ struct ServerConfiguration: Sendable {
             ?? (alone ? ListenAddress(host: ListenAddress.loopback, port: 6379) : nil)
         switches.transport = try Self.position(of: "transport", config, switches.transport)
         switches.engine = try Self.position(of: "engine", config, switches.engine)
+        switches.io = try Self.position(of: "io", config, switches.io)
         switches.allocator = try Self.position(of: "allocator", config, switches.allocator)
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"

@@ -2,10 +2,11 @@
 // nothing.
 import Memory
 import Storage
+import UringIO
 
 struct Switches: Sendable {
     /// Who does disk I/O.
-    var backend = "posix"
+    var io = IOBackendKind.posix
     var allocator = AllocatorKind.arena
     var engine = StorageEngineKind.lsm
     /// How peers talk.
@@ -15,7 +16,7 @@ struct Switches: Sendable {
 
     var labels: [(name: String, value: String)] {
         [
-            ("backend", backend), ("allocator", allocator.rawValue), ("engine", engine.rawValue),
+            ("backend", io.rawValue), ("allocator", allocator.rawValue), ("engine", engine.rawValue),
             ("transport", transport.rawValue),
             ("durability", durability),
         ]
