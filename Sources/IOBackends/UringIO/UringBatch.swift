@@ -10,7 +10,7 @@ enum UringBatch {
     private static let vectorsMax = 1024
 
     static func perform(
-        _ operations: inout [FileOperation], on ring: UringRing, inFlightMax: Int, _ counters: UringCounters
+        _ operations: inout [FileOperation], on ring: UringRing, _ options: UringOptions, _ counters: UringCounters
     ) {
         let requests = UnsafeMutableBufferPointer<UringRequest>.allocate(capacity: operations.count)
         var positions: [Int] = []
@@ -26,7 +26,7 @@ enum UringBatch {
             positions.append(position)
         }
         ring.perform(
-            UnsafeMutableBufferPointer(rebasing: requests[..<positions.count]), inFlightMax: inFlightMax, counters)
+            UnsafeMutableBufferPointer(rebasing: requests[..<positions.count]), options, counters)
         for (index, position) in positions.enumerated() {
             operations[position].outcome = outcome(requests[index], operations[position])
         }

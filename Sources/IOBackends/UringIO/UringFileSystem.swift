@@ -13,6 +13,9 @@ public struct UringOptions: Sendable, Hashable {
     public var batchMin = 2
     /// Requests that one batch keeps in flight at a time, at most ``UringRing/entries``.
     public var inFlightMax = 128
+    /// Requests that one system call hands over. All at once costs the least time of the processor; one at a time keeps a
+    /// device busy that takes a burst as one piece.
+    public var perEnterMax = 128
 
     public init() {}
 }
@@ -26,7 +29,7 @@ public final class UringFileSystem: FileSystem {
     /// Makes no ring yet: see ``UringProbe`` for whether there are any.
     public init(_ options: UringOptions = UringOptions()) {
         precondition(
-            options.inFlightMax > 0 && options.inFlightMax <= UringRing.entries,
+            options.inFlightMax > 0 && options.inFlightMax <= UringRing.entries && options.perEnterMax > 0,
             "a ring takes 1 to \(UringRing.entries) requests at a time")
         self.options = options
     }
@@ -48,7 +51,7 @@ public final class UringFileSystem: FileSystem {
                 for position in operations.indices { operations[position].performAlone() }
                 return
             }
-            UringBatch.perform(&operations, on: ring, inFlightMax: options.inFlightMax, counters)
+            UringBatch.perform(&operations, on: ring, options, counters)
         }
     }
 

@@ -15,7 +15,7 @@ final class UringRing {
     /// Set flags that the kernel granted, in words.
     let flags: [String]
     private let ring: UnsafeMutablePointer<io_uring>
-    /// Answers taken at a time.
+    /// Where answers are taken.
     private let answers: UnsafeMutablePointer<UnsafeMutablePointer<io_uring_cqe>?>
     private static let answersMax = 64
 
@@ -54,7 +54,7 @@ final class UringRing {
 
     /// Performs all requests and returns when every one has ended.
     func perform(
-        _ requests: UnsafeMutableBufferPointer<UringRequest>, inFlightMax: Int, _ counters: UringCounters
+        _ requests: UnsafeMutableBufferPointer<UringRequest>, _ options: UringOptions, _ counters: UringCounters
     ) {
         var fresh = 0
         var again: [Int] = []
@@ -62,23 +62,24 @@ final class UringRing {
         var enters = 0
         var submissions = 0
         while fresh < requests.count || !again.isEmpty || inFlight > 0 {
-            while inFlight < inFlightMax, fresh < requests.count || !again.isEmpty,
-                let entry = io_uring_get_sqe(ring)
+            var prepared = 0
+            while inFlight < options.inFlightMax, prepared < options.perEnterMax,
+                fresh < requests.count || !again.isEmpty, let entry = io_uring_get_sqe(ring)
             {
                 let index = again.popLast() ?? fresh
                 if index == fresh { fresh += 1 }
                 requests[index].prepare(entry)
                 entry.pointee.user_data = UInt64(index)
                 inFlight += 1
-                submissions += 1
+                prepared += 1
             }
-            // A batch that fits is one system call; of a larger one the next part goes in when a quarter has come back, so
-            // that the device is never idle.
             let isLast = fresh == requests.count && again.isEmpty
-            let waitsFor = isLast ? inFlight : (inFlight + 3) / 4
-            enter(waitsFor)
+            let hasRoom = inFlight < options.inFlightMax && !isLast
+            // New requests go in as soon as an answer has made room: the device must not wait for this thread.
+            enter(isLast ? inFlight : hasRoom || io_uring_cq_ready(ring) > 0 ? 0 : 1)
             enters += 1
-            inFlight -= takeAnswers(requests, &again, counters)
+            submissions += prepared
+            inFlight -= takeAnswers(requests, &again, isLast ? inFlight : options.perEnterMax, counters)
         }
         counters.enters.add(enters, ordering: .relaxed)
         counters.submitted.add(submissions, ordering: .relaxed)
@@ -95,12 +96,13 @@ final class UringRing {
 
     /// - Returns: how many requests came back.
     private func takeAnswers(
-        _ requests: UnsafeMutableBufferPointer<UringRequest>, _ again: inout [Int], _ counters: UringCounters
+        _ requests: UnsafeMutableBufferPointer<UringRequest>, _ again: inout [Int], _ countMax: Int,
+        _ counters: UringCounters
     ) -> Int {
         var taken = 0
-        while true {
-            let count = Int(io_uring_peek_batch_cqe(ring, answers, UInt32(Self.answersMax)))
-            if count == 0 { return taken }
+        while taken < countMax {
+            let count = Int(io_uring_peek_batch_cqe(ring, answers, UInt32(min(countMax - taken, Self.answersMax))))
+            if count == 0 { break }
             for position in 0..<count {
                 guard let answer = answers[position] else { preconditionFailure("the ring counted an answer it lacks") }
                 let index = Int(answer.pointee.user_data)
@@ -110,6 +112,7 @@ final class UringRing {
             io_uring_cq_advance(ring, UInt32(count))
             taken += count
         }
+        return taken
     }
 }
 

@@ -15,6 +15,7 @@ struct DiskBench {
         try command.check()
         var options = UringOptions()
         options.inFlightMax = command.depth
+        options.perEnterMax = command.perEnter
         if command.ringAlone { options.batchMin = 1 }
         let choice = IOBackend(command.io, options)
         let bench = DiskBench(command: command, backend: choice.fileSystem)

@@ -50,6 +50,9 @@ struct DiskCommand: ParsableCommand {
     @Option(help: "Requests in flight at a time; only a batching backend has more than one.")
     var depth = 1
 
+    @Option(help: "Requests that one system call hands to the ring.")
+    var perEnter = 1
+
     @Option(help: "Bytes of a request.")
     var blockSize = 4096
 
@@ -86,6 +89,7 @@ struct DiskCommand: ParsableCommand {
             throw LoadGenError.usage("--file-size must be between --block-size and \(1 << 38)")
         }
         guard depth >= 1, depth <= 256 else { throw LoadGenError.usage("--depth must be between 1 and 256") }
+        guard perEnter >= 1, perEnter <= 256 else { throw LoadGenError.usage("--per-enter must be between 1 and 256") }
         guard pattern == .randread || depth == 1 else {
             throw LoadGenError.usage("append waits for each block before the next: leave --depth out")
         }
