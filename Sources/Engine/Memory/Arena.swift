@@ -3,7 +3,8 @@
 // follow its numbers without a lock.
 public import Synchronization
 
-/// A bump allocator over one reservation. One thread allocates; any thread may read what was published to it.
+/// A bump allocator over one reservation. One thread allocates, or several through ``allocateConcurrently(bytes:)``; any
+/// thread may read what was published to it.
 ///
 /// The cursor lives inside the reservation, so that an arena in a `let` of a class can allocate without exclusivity
 /// checks. Reach: 2^32 units = 32 GiB.
@@ -57,6 +58,21 @@ public struct Arena: ~Copyable, @unchecked Sendable {
         return UInt32(truncatingIfNeeded: start)
     }
 
+    /// As ``allocate(bytes:)``, for several threads at the same time; not together with that one.
+    /// - Returns: 0 when it does not fit, or when others are just finding out that theirs does not.
+    @inlinable
+    public func allocateConcurrently(bytes: Int) -> UInt32 {
+        let units = UInt64(truncatingIfNeeded: (bytes &+ 7) >> 3)
+        guard bytes >= 0, units <= limit else { return 0 }
+        let end = cursor.pointee.add(units, ordering: .relaxed).newValue
+        guard end <= limit else {
+            // What was taken is given back; nobody has written behind the limit.
+            cursor.pointee.subtract(units, ordering: .relaxed)
+            return 0
+        }
+        return UInt32(truncatingIfNeeded: end &- units)
+    }
+
     /// The address of a place.
     @inlinable
     public func address(of offset: UInt32) -> UnsafeMutableRawPointer {
@@ -67,7 +83,11 @@ public struct Arena: ~Copyable, @unchecked Sendable {
     public var usedBytes: Int { Int(cursor.pointee.load(ordering: .relaxed)) * Self.unitBytes }
 
     /// Bytes that can still be handed out.
-    public var freeBytes: Int { Int(limit - cursor.pointee.load(ordering: .relaxed)) * Self.unitBytes }
+    public var freeBytes: Int {
+        // A concurrent allocation that does not fit lifts the cursor above the limit for a moment.
+        let used = cursor.pointee.load(ordering: .relaxed)
+        return used < limit ? Int(limit - used) * Self.unitBytes : 0
+    }
 
     /// Forgets everything that was handed out, keeping the touched pages. Only when no reader is left.
     public func reset() {

@@ -34,6 +34,14 @@ public struct PageSource: Sendable, Hashable {
         return address
     }
 
+    /// As ``allocate(bytes:)``, filled with zeros; without touching a page where the allocator gives fresh ones.
+    public func allocateZeroed(bytes: Int) throws(MemoryError) -> UnsafeMutableRawPointer {
+        let address = try allocate(bytes: bytes)
+        // Fresh anonymous mappings are zero (mmap(2)); the others may hand out what was used before.
+        if kind != .arena { address.initializeMemory(as: UInt8.self, repeating: 0, count: bytes) }
+        return address
+    }
+
     /// Takes back what ``allocate(bytes:)`` gave; `bytes` must be the number asked for.
     public func release(_ address: UnsafeMutableRawPointer, bytes: Int) {
         switch kind {

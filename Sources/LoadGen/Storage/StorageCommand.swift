@@ -51,6 +51,9 @@ struct StorageCommand: ParsableCommand {
     @Option(help: "Memtables in memory, the one being filled included.")
     var maxWriteBufferNumber = 3
 
+    @Flag(help: "Keep a hash index beside each memtable.")
+    var memtableHashIndex = false
+
     @Option(help: "Bytes of the block cache, indexes and filters included (default: what the engine's budget leaves).")
     var cacheSize: Int?
 
@@ -88,7 +91,7 @@ struct StorageCommand: ParsableCommand {
     var debugOk = false
 
     private static let flagNames: Set<String> = [
-        "use-existing-db", "sync", "disable-wal", "histogram", "no-write", "debug-ok",
+        "use-existing-db", "sync", "disable-wal", "memtable-hash-index", "histogram", "no-write", "debug-ok",
     ]
 
     /// db_bench's spellings as this command's: underscores become dashes, `--compression_type` is `--compression`, and a
@@ -135,7 +138,8 @@ struct StorageCommand: ParsableCommand {
             verbs: verbs, keys: num, reads: reads ?? num, writes: writes ?? num, keyBytes: keySize,
             valueBytes: valueSize, batch: batchSize, threads: threads, seekNexts: seekNexts, bloomBits: bloomBits,
             blockBytes: blockSize, memtableBytes: writeBufferSize, memtables: maxWriteBufferNumber,
-            cacheBytes: cacheSize, compression: compression, seed: seed, usesExisting: useExistingDb, isSynced: sync,
+            hasMemtableIndex: memtableHashIndex, cacheBytes: cacheSize, compression: compression, seed: seed,
+            usesExisting: useExistingDb, isSynced: sync,
             hasLog: !disableWal, isTimed: histogram)
         try StorageSubject.check(plan)
         return plan
@@ -167,6 +171,7 @@ struct StoragePlan: Sendable {
     var blockBytes: Int
     var memtableBytes: Int
     var memtables: Int
+    var hasMemtableIndex: Bool
     /// Nil: the engine's default.
     var cacheBytes: Int?
     var compression: String

@@ -55,6 +55,7 @@ final class StorageSubject: Sendable {
         var options = LSMOptions()
         options.memtableBytes = plan.memtableBytes
         options.sealedMemtablesMax = plan.memtables - 1
+        options.memtableHashIndex = plan.hasMemtableIndex
         // The engine has one budget; db_bench counts memtables and cache apart.
         if let cache = plan.cacheBytes { options.memoryBudgetBytes = plan.memtables * plan.memtableBytes + cache }
         options.blockBytes = plan.blockBytes

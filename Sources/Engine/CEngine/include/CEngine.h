@@ -20,6 +20,16 @@ static inline void strata_spin_pause(void) {
 #endif
 }
 
+// A small number of the calling thread, from 1 up, given out at its first call: where a thread begins to look for a slot
+// of its own. Not an identity: after 2^32 threads numbers come again.
+uint32_t strata_thread_number_assign(void);
+extern __thread uint32_t strata_thread_number_own;
+
+static inline uint32_t strata_thread_number(void) {
+    uint32_t number = strata_thread_number_own;
+    return number != 0 ? number : strata_thread_number_assign();
+}
+
 // The C library's own allocator, also when another malloc (jemalloc) is linked over it. Pair each with __libc_free.
 void *__libc_malloc(size_t count);
 void *__libc_memalign(size_t alignment, size_t count);

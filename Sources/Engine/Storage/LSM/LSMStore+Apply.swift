@@ -30,7 +30,7 @@ extension LSMStore {
                 let fits =
                     operation.kind == .deleteRange
                     ? insertRange(operation, into: memtable, sequence: sequence)
-                    : memtable.list.insert(
+                    : memtable.insert(
                         key: operation.key, sequence: sequence, kind: operation.kind, value: operation.value)
                 precondition(fits, "a memtable has the room that was reckoned for the batch")
                 sequence += 1
@@ -45,7 +45,7 @@ extension LSMStore {
         guard compare(operation.key, operation.value) < 0 else { return true }
         memtable.deletes.add(
             RangeTombstone(start: [UInt8](operation.key), end: [UInt8](operation.value), sequence: sequence))
-        return memtable.list.insert(
+        return memtable.insert(
             key: operation.key, sequence: sequence, kind: .delete, value: UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
@@ -53,7 +53,8 @@ extension LSMStore {
     func seal(_ writer: inout Writer, roomFor needed: Int) throws(StorageError) {
         let capacity = max(options.memtableBytes, needed + SkipList.overheadBytes)
         let fresh = try MemTable(
-            capacity: capacity, source: pages, seed: options.seed &+ writer.memtables &* 0x9e37_79b9_7f4a_7c15)
+            capacity: capacity, source: pages, seed: options.seed &+ writer.memtables &* 0x9e37_79b9_7f4a_7c15,
+            hasIndex: options.memtableHashIndex)
         let sealed = SealedMemTable(
             table: writer.active, applied: writer.applied, lastSequence: writer.sequence)
         replaceView { view in

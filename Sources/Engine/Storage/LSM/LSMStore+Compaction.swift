@@ -7,6 +7,7 @@ internal import Synchronization
 extension LSMStore {
     public func performMaintenance() throws(StorageError) -> Bool {
         try maintenance.withLock { (maintenance) throws(StorageError) in
+            views.reclaim()
             let view = currentView()
             if let failure = maintenance.failure {
                 if view.sealed.isEmpty, maintenance.job == nil { return false }

@@ -116,6 +116,7 @@ extension LSMStore {
         }
         maintenance.state = next
         replaceView(install)
+        views.reclaim()
     }
 
     /// Writes the state into a new manifest and makes it the one that counts.

@@ -56,7 +56,9 @@ extension LSMStore {
         try removeGarbage(files, state, directory, fileSystem)
         return LSMStore(
             directory: directory, fileSystem: fileSystem, options: options, pages: pages,
-            active: try MemTable(capacity: options.memtableBytes, source: pages, seed: options.seed),
+            active: try MemTable(
+                capacity: options.memtableBytes, source: pages, seed: options.seed,
+                hasIndex: options.memtableHashIndex),
             version: Version.empty.applying(
                 adding: tables.map { PlacedTable(level: $0.metadata.level, table: $0) }, removing: []),
             cache: cache, maintenance: Maintenance(manifest: manifest, state: state, lock: lock))

@@ -7,14 +7,35 @@ extension LSMStore {
     }
 
     public func get(_ key: UnsafeRawBufferPointer) throws(StorageError) -> [UInt8]? {
-        let view = currentView()
-        return try view.find(key, sequence: lastSequence)
+        let reader = views.enter()
+        defer { views.leave(reader) }
+        let sequence = lastSequence
+        return try reader.borrow { (view) throws(StorageError) in try view.find(key, sequence: sequence) }
+    }
+
+    /// Shows the newest value of a key without making an array of it: `body` runs once, with bytes that are valid until it
+    /// returns, or not at all.
+    ///
+    /// The point read for those who only look or copy to a place of their own. `body` should be short: old memtables and
+    /// files wait for it.
+    /// - Returns: whether the key has a value.
+    public func withValue(
+        of key: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void
+    ) throws(StorageError) -> Bool {
+        let reader = views.enter()
+        defer { views.leave(reader) }
+        let sequence = lastSequence
+        return try reader.borrow { (view) throws(StorageError) in
+            try view.withValue(of: key, sequence: sequence, body)
+        }
     }
 
     /// The value that a key had at the snapshot's moment.
     public func get(_ key: [UInt8], at snapshot: Snapshot) throws(StorageError) -> [UInt8]? {
-        try key.withRawBytes { (key) throws(StorageError) in
-            try currentView().find(key, sequence: snapshot.sequence)
+        let reader = views.enter()
+        defer { views.leave(reader) }
+        return try key.withRawBytes { (key) throws(StorageError) in
+            try reader.borrow { (view) throws(StorageError) in try view.find(key, sequence: snapshot.sequence) }
         }
     }
 

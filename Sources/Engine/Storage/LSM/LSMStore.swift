@@ -12,7 +12,8 @@ internal import Synchronization
 /// for entry in log[(store.flushed.index + 1)...] { try store.apply(entry.batch, at: entry.position) }
 /// ```
 ///
-/// Locks, in the order in which they may be taken: maintenance, writer, view and positions (both leaves).
+/// Locks, in the order in which they may be taken: maintenance, writer, views and positions (both leaves). Point reads take
+/// none: see ReadViews.
 public final class LSMStore: KeyValueStore {
     let directory: String
     let fileSystem: any FileSystem
@@ -20,7 +21,7 @@ public final class LSMStore: KeyValueStore {
     let pages: PageSource
     let writer: Mutex<Writer>
     let maintenance: Mutex<Maintenance>
-    private let view: Mutex<ReadView>
+    let views: ReadViews
     private let positions: Mutex<Positions>
     private let visibleSequence: Atomic<UInt64>
     let cache: BlockCache
@@ -81,7 +82,7 @@ public final class LSMStore: KeyValueStore {
         self.pages = pages
         self.cache = cache
         writer = Mutex(Writer(active: active, sequence: state.lastSequence, applied: state.applied))
-        view = Mutex(ReadView(active: active, sealed: [], version: version))
+        views = ReadViews(ReadView(active: active, sealed: [], version: version))
         positions = Mutex(Positions(applied: state.applied, flushed: state.applied))
         visibleSequence = Atomic(state.lastSequence)
         self.maintenance = Mutex(maintenance)
@@ -108,15 +109,16 @@ public final class LSMStore: KeyValueStore {
         writer.withLock { $0.failure = "the store was closed" }
     }
 
-    /// The view to read from. Take it before ``lastSequence``.
+    /// The view to read from, for iterators and other long work. Take it before ``lastSequence``.
     func currentView() -> ReadView {
-        view.withLock { $0 }
+        views.retained()
     }
 
     func replaceView(_ change: (ReadView) -> ReadView) {
-        view.withLock { view in
-            view = change(view)
-            updatePacing(view)
+        views.replace { view in
+            let next = change(view)
+            updatePacing(next)
+            return next
         }
     }
 

@@ -10,19 +10,22 @@ final class MemTableDeletes: Sendable {
     }
 
     private let state = Mutex(State())
-    private let hasAny = Atomic<Bool>(false)
+    private let isUsed = Atomic<Bool>(false)
+
+    @inline(__always)  // one load of every point read
+    var hasAny: Bool { isUsed.load(ordering: .acquiring) }
 
     func add(_ tombstone: RangeTombstone) {
         state.withLock { state in
             state.added.append(tombstone)
             state.fragments = nil
         }
-        hasAny.store(true, ordering: .releasing)
+        isUsed.store(true, ordering: .releasing)
     }
 
     /// Nil when there are none.
     var fragments: RangeTombstones? {
-        guard hasAny.load(ordering: .acquiring) else { return nil }
+        guard hasAny else { return nil }
         return state.withLock { state in
             if let fragments = state.fragments { return fragments }
             let fragments = RangeTombstones(state.added)

@@ -80,7 +80,7 @@ extension SkipList {
     /// The node behind, or 0.
     public func node(after node: SkipListNode) -> SkipListNode { next(node, 0) }
 
-    /// The node in front, or 0. Nodes inserted while a reader walks backward may be passed by.
+    /// The node in front, or 0. A node that is being inserted while a reader walks backward may be passed by.
     public func node(before node: SkipListNode) -> SkipListNode { back(node).pointee.load(ordering: .acquiring) }
 
     /// The first version of the first key that is `key` or greater, or 0.

@@ -1,6 +1,6 @@
 // The sorted structure behind a memtable: keys, versions and values in one arena, linked by 32-bit numbers. One thread
-// inserts, any number read at the same time without a lock. It must never change a byte of a node after publishing it,
-// links excepted, and never free one before the whole list goes: readers rely on both.
+// inserts, or several through a writer each; any number read at the same time without a lock. It must never change a byte
+// of a node after publishing it, links excepted, and never free one before the whole list goes: readers rely on both.
 //
 // A node at arena place n (8-byte units; the address below is n * 8), all fields in native order:
 //
@@ -21,7 +21,7 @@ public typealias SkipListNode = UInt32
 
 /// A sorted list of versions: expected O(log n) insert and search, branching 4 (Pugh, "Skip Lists", CACM 1990).
 public struct SkipList: ~Copyable, @unchecked Sendable {
-    // @unchecked: one writer by contract; everything a reader touches is published by a release store to a link.
+    // @unchecked: writers by contract, see `insert`; everything a reader touches is published by a release store to a link.
 
     /// Levels; enough for 4^12 = 16.8 M nodes at full speed.
     static let heightMax = 12
@@ -51,9 +51,8 @@ public struct SkipList: ~Copyable, @unchecked Sendable {
         state.initializeMemory(as: UInt8.self, repeating: 0, count: StateField.bytes)
         base.advanced(by: Int(headStart) * Arena.unitBytes).initializeMemory(
             as: UInt8.self, repeating: 0, count: (before + 7) & ~7 + NodeField.key)
-        state.storeBytes(of: seed | 1, toByteOffset: StateField.random, as: UInt64.self)
         height.pointee.store(1, ordering: .relaxed)
-        for level in 0..<Self.heightMax { setSplice(level, previous: head, next: 0) }
+        splice.reset(head: head, seed: seed)
     }
 
     /// Entries, all versions counted.
@@ -87,15 +86,16 @@ enum NodeField {
     static let key = 24
 }
 
-/// Byte offsets inside the list's own state, which lives in the arena so that inserting needs no exclusive access.
+/// Byte offsets inside the list's own state, which lives in the arena so that inserting needs no exclusive access. What
+/// every search reads has a cache line of its own.
 enum StateField {
-    static let random = 0
-    static let count = 8
-    static let height = 16
-    static let last = 20
-    static let splicePrevious = 24
-    static let spliceNext = splicePrevious + SkipList.heightMax * 4
-    static let bytes = spliceNext + SkipList.heightMax * 4
+    static let height = 0
+    /// 1 once several threads have inserted since the list's own splice was made.
+    static let spliceIsStale = 4
+    static let count = 64
+    static let last = 72
+    static let splice = 128
+    static let bytes = splice + SkipListSplice.bytes
 }
 
 // Field access. All of these are single loads and stores inside the hot loops: @inline(__always) keeps them so when the
@@ -138,20 +138,13 @@ extension SkipList {
     }
 
     @inline(__always)
-    func setSplice(_ level: Int, previous: SkipListNode, next: SkipListNode) {
-        state.storeBytes(of: previous, toByteOffset: StateField.splicePrevious &+ level &<< 2, as: UInt32.self)
-        state.storeBytes(of: next, toByteOffset: StateField.spliceNext &+ level &<< 2, as: UInt32.self)
+    var spliceIsStale: UnsafeMutablePointer<Atomic<UInt32>> {
+        (state + StateField.spliceIsStale).assumingMemoryBound(to: Atomic<UInt32>.self)
     }
 
+    /// Of the lone writer.
     @inline(__always)
-    func splicePrevious(_ level: Int) -> SkipListNode {
-        state.load(fromByteOffset: StateField.splicePrevious &+ level &<< 2, as: UInt32.self)
-    }
-
-    @inline(__always)
-    func spliceNext(_ level: Int) -> SkipListNode {
-        state.load(fromByteOffset: StateField.spliceNext &+ level &<< 2, as: UInt32.self)
-    }
+    var splice: SkipListSplice { SkipListSplice(state + StateField.splice) }
 }
 
 // What a node holds.
