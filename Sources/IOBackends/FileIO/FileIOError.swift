@@ -3,7 +3,7 @@
 /// A failed disk operation.
 public struct FileIOError: Error, Sendable, Hashable, CustomStringConvertible {
     public enum Operation: String, Sendable, Hashable {
-        case open, read, write, sync, truncate, zeroFill = "zero-fill", reserve, size, list, exists, rename, link,
+        case open, read, write, sync, truncate, zeroFill = "zero-fill", reserve, map, size, list, exists, rename, link,
             remove, lock
         case createDirectory = "create directory"
         case syncDirectory = "sync directory"

@@ -111,6 +111,28 @@ public protocol File: AnyObject, Sendable {
     /// shorter: writes there can't run out of space, but the first one to each block still changes metadata. What was not
     /// written reads as zeros. Durable only after ``sync()``.
     func reserve(at position: UInt64, count: UInt64) throws(FileIOError)
+
+    /// Maps a part of the file, writable and shared, so that a write is a store to memory: it survives the process, not
+    /// the machine, until ``sync()``. The part must lie inside the file, its blocks reserved, so that no store can meet a
+    /// full disk.
+    /// - Parameters:
+    ///   - position: a multiple of ``FileCaching/alignmentBytes``.
+    ///   - isFilledSoon: brings all its pages in at once, for writing.
+    /// - Returns: nil when the backend or the file system can't do this safely: use writes.
+    func map(at position: UInt64, count: Int, isFilledSoon: Bool) throws(FileIOError) -> (any FileMapping)?
+}
+
+/// A part of a file in memory, until the last reference goes.
+public protocol FileMapping: AnyObject, Sendable {
+    var base: UnsafeMutableRawPointer { get }
+    var count: Int { get }
+}
+
+extension File {
+    /// Most backends have none.
+    public func map(at position: UInt64, count: Int, isFilledSoon: Bool) throws(FileIOError) -> (any FileMapping)? {
+        nil
+    }
 }
 
 extension File {

@@ -170,6 +170,15 @@ package final class PosixFile: File {
         guard outcome == 0 else { throw FileIOError(operation: .reserve, path: path, errno: outcome) }
     }
 
+    package func map(
+        at position: UInt64, count: Int, isFilledSoon: Bool
+    ) throws(FileIOError) -> (any FileMapping)? {
+        guard PosixMapping.isSafe(descriptor) else { return nil }
+        let offset = try self.offset(position, plus: count, for: .map)
+        guard UInt64(offset) <= (try size()) else { throw FileIOError(operation: .map, path: path, errno: EINVAL) }
+        return try PosixMapping(descriptor, path, at: off_t(position), count: count, isFilledSoon: isFilledSoon)
+    }
+
     /// Repeats a call that returns its errno while a signal interrupts it.
     private func retryingPosix(_ call: () -> Int32) -> Int32 {
         while true {

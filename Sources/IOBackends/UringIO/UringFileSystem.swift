@@ -87,6 +87,10 @@ final class UringFile: File {
         try base.zeroFill(at: position, count: count)
     }
 
+    func map(at position: UInt64, count: Int, isFilledSoon: Bool) throws(FileIOError) -> (any FileMapping)? {
+        try base.map(at: position, count: count, isFilledSoon: isFilledSoon)
+    }
+
     func reserve(at position: UInt64, count: UInt64) throws(FileIOError) {
         try base.reserve(at: position, count: count)
     }

@@ -27,7 +27,6 @@ public final class StandaloneStore: Sendable {
     private let gate = GroupGate()
     private let queue = Queue()
     private let logDirectory: String
-    private let fileSystem: any FileSystem
 
     /// Guarded by the gate.
     private final class Queue: @unchecked Sendable {
@@ -55,7 +54,6 @@ public final class StandaloneStore: Sendable {
         self.engine = engine
         self.options = options
         logDirectory = log.directory
-        fileSystem = log.fileSystem
         self.log = Mutex(log)
         self.lock = lock
     }
@@ -100,8 +98,9 @@ public final class StandaloneStore: Sendable {
     ///   that the write may still happen.
     @discardableResult
     public func write(_ batch: WriteBatch, durability: Durability) throws(StorageError) -> UInt64 {
-        let write = Write(batch, durability)
         gate.lock()
+        if !queue.hasLeader, queue.waiting.isEmpty { return try writeAlone(batch, durability) }
+        let write = Write(batch, durability)
         queue.waiting.append(write)
         if queue.hasLeader {
             let isOver = gate.wait(seconds: options.wal.waitSecondsMax) { write.outcome != nil || !queue.hasLeader }
@@ -118,6 +117,37 @@ public final class StandaloneStore: Sendable {
         gate.unlock()
         guard let outcome else { preconditionFailure("whoever leads does so until its own write is done") }
         return try outcome.get()
+    }
+
+    /// A lone writer's way, without an object, an array or a hand-off; with the gate locked on entry.
+    private func writeAlone(_ batch: WriteBatch, _ durability: Durability) throws(StorageError) -> UInt64 {
+        queue.hasLeader = true
+        gate.unlock()
+        defer {
+            gate.lock()
+            queue.hasLeader = false
+            let isAwaited = !queue.waiting.isEmpty
+            gate.unlock()
+            if isAwaited { gate.wakeAll() }
+        }
+        return try log.withLock { (log) throws(StorageError) in
+            try log.makeRoom(records: 1, bytes: batch.bytes.count + 8)
+            let index = batch.bytes.span.bytes.withUnsafeBytes { log.append($0) }
+            try log.commit(durability)
+            return try apply(batch, index, &log)
+        }
+    }
+
+    private func apply(
+        _ batch: WriteBatch, _ index: UInt64, _ log: inout WriteAheadLog
+    ) throws(StorageError) -> UInt64 {
+        do throws(StorageError) {
+            return try engine.apply(batch, at: LogPosition(index: index, term: 0))
+        } catch {
+            // The log holds it, so only reopening can make the two agree again.
+            log.stop(error.description)
+            throw error
+        }
     }
 
     private func late(isUnknown: Bool) -> StorageError {
@@ -166,10 +196,8 @@ public final class StandaloneStore: Sendable {
         for (write, index) in zip(group, indexes) {
             do throws(StorageError) {
                 if let failure = log.failure, outcomes.contains(where: \.isFailure) { throw .readOnly(failure) }
-                outcomes.append(.success(try engine.apply(write.batch, at: LogPosition(index: index, term: 0))))
+                outcomes.append(.success(try apply(write.batch, index, &log)))
             } catch {
-                // The log holds it, so only reopening can make the two agree again.
-                log.stop(error.description)
                 outcomes.append(.failure(error))
             }
         }
@@ -189,18 +217,7 @@ public final class StandaloneStore: Sendable {
     public func performMaintenance() throws(StorageError) -> Bool {
         if try engine.performMaintenance() { return true }
         let flushed = engine.flushed.index
-        if try log.withLock({ (log) throws(StorageError) in try log.trim(flushed: flushed) }) { return true }
-        return try prepareSpare()
-    }
-
-    /// Makes the next log's file ahead, so that no write waits for the zeros.
-    private func prepareSpare() throws(StorageError) -> Bool {
-        try disk { () throws(FileIOError) in
-            if try fileSystem.exists(logDirectory + "/" + WriteAheadLog.spareName) { return false }
-            try WriteAheadLog.makeSpare(
-                WriteAheadLog.spareName, by: "ahead.tmp", logDirectory, fileSystem, options.wal)
-            return true
-        }
+        return try log.withLock { (log) throws(StorageError) in try log.trim(flushed: flushed) }
     }
 
     /// Writes everything into the engine's files, so that opening has nothing to replay.

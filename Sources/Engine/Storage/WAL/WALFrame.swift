@@ -56,56 +56,73 @@ struct WALFrame {
     }
 }
 
-extension [UInt8] {
-    /// Appends a frame that will stand at `position`, padded to 8 bytes.
-    mutating func appendFrame(
-        _ kind: WALFrameKind, _ payload: UnsafeRawBufferPointer, log number: UInt64, at position: Int,
-        syncedOffset: UInt64
-    ) {
-        let start = count
-        append(littleEndian: UInt32(0))
-        append(littleEndian: UInt16(payload.count))
-        append(kind.rawValue)
-        append(0)
-        append(littleEndian: UInt32(truncatingIfNeeded: number))
-        append(littleEndian: UInt32(truncatingIfNeeded: position / 8))
-        append(littleEndian: syncedOffset)
-        append(contentsOf: payload)
-        let checksum = withUnsafeBytes { bytes in
-            // The header was appended above, so there is a base.
-            strata_crc32c(0, bytes.baseAddress! + start + 4, bytes.count - start - 4)
-        }
-        store(littleEndian: checksum, at: start)
-        while (count - start) % 8 != 0 { append(0) }
+/// Makes frames in memory that is large enough for them: ``bytesMax(records:bytes:)``.
+enum WALEncoder {
+    /// The most that records of `bytes` bytes in all can take, wherever they begin.
+    static func bytesMax(records: Int, bytes: Int) -> Int {
+        let frames = bytes / (WALFrame.blockBytes - WALFrame.leastBytes) + 2 * records + 2
+        return bytes + frames * (WALFrame.leastBytes + 8)
     }
 
-    /// Appends zeros up to where a frame may begin.
-    mutating func padToFrame(at position: Int) {
-        append(contentsOf: repeatElement(0, count: WALFrame.start(from: position) - position))
-    }
-
-    /// Appends a record's frames; the first byte of the array stands at `origin` of the log.
-    mutating func appendRecord(
-        _ record: UnsafeRawBufferPointer, log number: UInt64, origin: Int, syncedOffset: UInt64
-    ) {
-        var rest = record
+    /// Makes a record's frames; the first byte of `memory` stands at `position` of the log.
+    /// - Returns: bytes made.
+    static func record(
+        index: UInt64, _ payload: UnsafeRawBufferPointer, at memory: UnsafeMutableRawPointer, log number: UInt64,
+        position start: Int, syncedOffset: UInt64
+    ) -> Int {
+        var made = pad(at: memory, position: start)
+        var rest = payload
         var isFirst = true
         repeat {
-            padToFrame(at: origin + count)
-            let position = origin + count
+            made &+= isFirst ? 0 : pad(at: memory + made, position: start + made)
+            let position = start &+ made
             let room = WALFrame.blockBytes - position % WALFrame.blockBytes - WALFrame.headerBytes
-            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(room))
-            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(room))
+            // A frame has room for eight bytes at least, so the index is never cut.
+            let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(isFirst ? room - 8 : room))
+            rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(piece.count))
             let kind: WALFrameKind =
-                switch (isFirst, rest.isEmpty) {
-                case (true, true): .full
-                case (true, false): .first
-                case (false, false): .middle
-                case (false, true): .last
-                }
-            appendFrame(kind, piece, log: number, at: position, syncedOffset: syncedOffset)
+                isFirst ? (rest.isEmpty ? .full : .first) : (rest.isEmpty ? .last : .middle)
+            made &+= frame(
+                kind, isFirst ? index : nil, piece, at: memory + made, log: number, position: position,
+                syncedOffset: syncedOffset)
             isFirst = false
         } while !rest.isEmpty
+        return made
+    }
+
+    /// Makes a frame, padded to 8 bytes. Its payload is `index`, when there is one, and `payload`.
+    /// - Returns: bytes made.
+    static func frame(
+        _ kind: WALFrameKind, _ index: UInt64?, _ payload: UnsafeRawBufferPointer,
+        at memory: UnsafeMutableRawPointer, log number: UInt64, position: Int, syncedOffset: UInt64
+    ) -> Int {
+        let indexBytes = index == nil ? 0 : 8
+        let count = WALFrame.headerBytes + indexBytes + payload.count
+        // Zeros behind the payload, before it is copied over the part that it needs.
+        let padded = (count + 7) / 8 * 8
+        memory.storeBytes(of: 0, toByteOffset: padded - 8, as: UInt64.self)
+        let lengthAndKind = UInt32(payload.count + indexBytes) | UInt32(kind.rawValue) << 16
+        memory.storeBytes(of: lengthAndKind.littleEndian, toByteOffset: 4, as: UInt32.self)
+        memory.storeBytes(of: UInt32(truncatingIfNeeded: number).littleEndian, toByteOffset: 8, as: UInt32.self)
+        memory.storeBytes(
+            of: UInt32(truncatingIfNeeded: position / 8).littleEndian, toByteOffset: 12, as: UInt32.self)
+        memory.storeBytes(of: syncedOffset.littleEndian, toByteOffset: 16, as: UInt64.self)
+        if let index { memory.storeBytes(of: index.littleEndian, toByteOffset: WALFrame.headerBytes, as: UInt64.self) }
+        if let source = payload.baseAddress {
+            (memory + WALFrame.headerBytes + indexBytes).copyMemory(from: source, byteCount: payload.count)
+        }
+        // Last: until then a reader takes the frame for the end of the log.
+        let checksum = strata_crc32c(0, memory + 4, count - 4)
+        memory.storeBytes(of: checksum.littleEndian, as: UInt32.self)
+        return padded
+    }
+
+    /// Makes zeros up to where a frame may begin.
+    /// - Returns: bytes made.
+    static func pad(at memory: UnsafeMutableRawPointer, position: Int) -> Int {
+        let count = WALFrame.start(from: position) - position
+        if count > 0 { memory.initializeMemory(as: UInt8.self, repeating: 0, count: count) }
+        return count
     }
 }
 

@@ -1,6 +1,7 @@
-// The write-ahead log of a store that stands alone: records with consecutive indexes in files that were filled with zeros
-// before and are used again, so that a synced write changes no metadata. One thread writes at a time. After a failed write
-// or sync it never touches the log again: what the disk holds is then unknown.
+// The write-ahead log of a store that stands alone: records with consecutive indexes in files whose space is reserved when
+// they are begun and that are used again. Where writes are synced, the file is filled with zeros a step ahead of them, so
+// that a sync changes no metadata; where they are not, nothing is written twice. One thread writes at a time. After a failed
+// write or sync it never touches the log again: what the disk holds is then unknown.
 internal import FileIO
 
 /// How far a write has to get before it is acknowledged.
@@ -43,16 +44,22 @@ struct WriteAheadLog {
     private(set) var nextIndex: UInt64
     /// Why writing stopped for good.
     private(set) var failure: String?
+    private var number: UInt64
     private var file: any File
-    /// Frames that are not written yet, and where they belong.
-    private var buffer: [UInt8] = []
-    private var written: UInt64
+    private var output: WALOutput
     /// Everything in front of this is durable.
-    private var synced: UInt64
-    /// Records were written that no sync has covered.
-    private var isDirty = false
+    private var synced: Int
+    /// Up to here the file was written before, zeros included: a sync of what is written there changes no metadata.
+    private var filled: Int
+    /// A write was synced since the log was opened: it will not be the last.
+    private var isSynced = false
+
+    /// What a device writes as a whole.
+    private static let sectorBytes = 512
 
     static let spareName = "spare.log"
+    /// Zeros are written this many bytes at a time, doubling up to the greatest, ahead of synced writes.
+    private static let fillBytes = 64 << 10...1 << 20
 
     static func name(_ number: UInt64) -> String {
         let text = String(number)
@@ -65,9 +72,6 @@ struct WriteAheadLog {
         return UInt64(name.dropFirst(4).dropLast(4))
     }
 
-    private var number: UInt64 { segments[segments.count - 1].number }
-    private var position: Int { Int(written) + buffer.count }
-
     /// Begins a log whose first record gets `preamble.firstIndex`, behind the `older` ones.
     init(
         beginning preamble: WALPreamble, behind older: [Segment], directory: String, fileSystem: any FileSystem,
@@ -77,88 +81,77 @@ struct WriteAheadLog {
         self.fileSystem = fileSystem
         self.options = options
         nextIndex = preamble.firstIndex
+        number = preamble.number
         segments = older + [Segment(number: preamble.number, firstIndex: preamble.firstIndex)]
-        (file, written) = try Self.begin(preamble, directory, fileSystem, options)
-        synced = written
+        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options)
+        synced = output.position
     }
 
-    /// Takes the spare file, or makes one, under the new log's name, and writes the preamble; durable on return.
+    /// Takes the spare file, or makes one, under the new log's name, reserves its space and writes the preamble; durable on
+    /// return. After a failure it may be called again with the same number.
     private static func begin(
         _ preamble: WALPreamble, _ directory: String, _ fileSystem: any FileSystem, _ options: WALOptions
-    ) throws(StorageError) -> (any File, UInt64) {
+    ) throws(StorageError) -> (file: any File, output: WALOutput, filled: Int) {
         let path = directory + "/" + name(preamble.number)
-        var bytes: [UInt8] = []
-        preamble.encode().withUnsafeBytes {
-            bytes.appendFrame(.preamble, $0, log: preamble.number, at: 0, syncedOffset: 0)
-        }
-        let file = try disk { () throws(FileIOError) -> any File in
-            if try fileSystem.exists(directory + "/" + spareName) {
-                try fileSystem.rename(directory + "/" + spareName, to: path)
-            } else {
-                try makeSpare(name(preamble.number), by: "begin.tmp", directory, fileSystem, options)
+        let payload = preamble.encode()
+        let bytes = [UInt8](unsafeUninitializedCapacity: WALFrame.headerBytes + payload.count + 8) { buffer, count in
+            guard let memory = UnsafeMutableRawBufferPointer(buffer).baseAddress else { return }
+            count = payload.withUnsafeBytes {
+                WALEncoder.frame(
+                    .preamble, nil, $0, at: memory, log: preamble.number, position: 0, syncedOffset: 0)
             }
+        }
+        return try disk { () throws(FileIOError) in
+            let isUsed = try fileSystem.exists(directory + "/" + spareName)
+            if isUsed { try fileSystem.rename(directory + "/" + spareName, to: path) }
+            let file = try fileSystem.open(path, .createOrOpen)
             // Before the first byte: an undone rename would leave new frames under the old log's name.
             try fileSystem.syncDirectory(directory)
-            let file = try fileSystem.open(path, .readWrite)
+            let usedBytes = isUsed ? Int(try file.size()) : 0
+            try file.reserve(at: 0, count: UInt64(options.fileBytes))
             try file.write(bytes: bytes, at: 0, durability: .power)
-            return file
-        }
-        return (file, UInt64(bytes.count))
-    }
-
-    /// Makes a file of zeros under the name `finished`, `temporary` until then. Two threads may do this at once if they
-    /// use different temporary names.
-    static func makeSpare(
-        _ finished: String, by temporary: String, _ directory: String, _ fileSystem: any FileSystem,
-        _ options: WALOptions
-    ) throws(FileIOError) {
-        let temporary = directory + "/" + temporary
-        if try fileSystem.exists(temporary) { try fileSystem.remove(temporary) }
-        let file = try fileSystem.open(temporary, .create)
-        do throws(FileIOError) {
-            try file.zeroFill(at: 0, count: UInt64(options.fileBytes))
-            try file.sync()
-            try fileSystem.rename(temporary, to: directory + "/" + finished)
-        } catch {
-            // It only takes space; opening removes it too.
-            try? fileSystem.remove(temporary)
-            throw error
+            let output = try WALOutput(
+                file, at: bytes.count, reserved: max(options.fileBytes, usedBytes),
+                bufferBytes: options.groupBytesMax)
+            return (file, output, max(bytes.count, usedBytes))
         }
     }
 
-    /// Makes sure that records of `bytes` bytes in all go into one file, beginning a new one when the old is full.
-    /// After a lack of space everything is as before.
+    /// Makes sure that records of `bytes` bytes in all fit the file and the memory, beginning a new file when the old is
+    /// full. After a lack of space everything is as before.
     mutating func makeRoom(records: Int, bytes: Int) throws(StorageError) {
         if let failure { throw .readOnly(failure) }
-        let frames = bytes / (WALFrame.blockBytes - WALFrame.leastBytes) + 2 * records + 2
-        let needed = bytes + frames * (WALFrame.leastBytes + 8)
-        let isFresh = nextIndex == segments[segments.count - 1].firstIndex
-        guard position + needed > options.fileBytes, !isFresh else { return }
+        let needed = WALEncoder.bytesMax(records: records, bytes: bytes)
         do throws(StorageError) {
-            // The new log promises that all of the old one is durable.
-            try write(.power)
-            let preamble = WALPreamble(
-                number: number + 1, firstIndex: nextIndex, previousNumber: number, previousEnd: written)
-            (file, written) = try Self.begin(preamble, directory, fileSystem, options)
-            synced = written
-            segments.append(Segment(number: preamble.number, firstIndex: nextIndex))
+            let isFresh = nextIndex == segments[segments.count - 1].firstIndex
+            if output.position + needed > options.fileBytes, !isFresh { try beginNext() }
+            let isFilledSoon = !isSynced
+            try disk { () throws(FileIOError) in try output.makeRoom(needed, isFilledSoon: isFilledSoon) }
         } catch {
             if !error.isOnlyLackOfSpace { failure = error.description }
             throw error
         }
     }
 
-    /// Adds a record to what the next ``commit(_:)`` writes.
+    private mutating func beginNext() throws(StorageError) {
+        // The new log promises that all of the old one is durable.
+        try write(.power)
+        let preamble = WALPreamble(
+            number: number + 1, firstIndex: nextIndex, previousNumber: number, previousEnd: UInt64(output.position))
+        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options)
+        number = preamble.number
+        synced = output.position
+        segments.append(Segment(number: preamble.number, firstIndex: nextIndex))
+    }
+
+    /// Adds a record, for which there is room, to what the next ``commit(_:)`` writes.
     /// - Returns: its index.
     mutating func append(_ payload: UnsafeRawBufferPointer) -> UInt64 {
-        let index = nextIndex
+        let (index, number, syncedOffset) = (nextIndex, number, UInt64(synced))
         nextIndex += 1
-        var record: [UInt8] = []
-        record.reserveCapacity(8 + payload.count)
-        record.append(littleEndian: index)
-        record.append(contentsOf: payload)
-        record.withUnsafeBytes {
-            buffer.appendRecord($0, log: number, origin: Int(written), syncedOffset: synced)
+        output.append { memory, position in
+            WALEncoder.record(
+                index: index, payload, at: memory, log: number, position: position, syncedOffset: syncedOffset)
         }
         return index
     }
@@ -166,8 +159,10 @@ struct WriteAheadLog {
     /// Brings everything appended so far to the given level. An error is final.
     mutating func commit(_ durability: Durability) throws(StorageError) {
         if let failure { throw .readOnly(failure) }
+        if durability < .power, output.pending == 0 { return }
+        if durability == .none, output.pending < options.groupBytesMax { return }
         do throws(StorageError) {
-            if durability > .none || buffer.count >= options.groupBytesMax { try write(durability) }
+            try write(durability)
         } catch {
             failure = error.description
             throw error
@@ -176,34 +171,52 @@ struct WriteAheadLog {
     }
 
     private mutating func write(_ durability: Durability) throws(StorageError) {
-        let (file, buffer, start) = (file, buffer, written)
-        // With nothing older to sync, the write itself can be the sync.
-        let isOneStep = durability == .power && !isDirty
+        guard durability == .power else {
+            try disk { () throws(FileIOError) in try output.flush(.process) }
+            return
+        }
+        isSynced = true
+        if output.position > filled { try fill() }
         try disk { () throws(FileIOError) in
-            if !buffer.isEmpty {
-                try file.write(bytes: buffer, at: start, durability: isOneStep ? .power : .process)
+            // With nothing older to sync, the write itself can be the sync. A mark in front of it in the same sector is
+            // written with it.
+            let isAlone = synced == output.written || synced / Self.sectorBytes == output.written / Self.sectorBytes
+            let isOneStep = isAlone && output.pending > 0
+            try output.flush(isOneStep ? .power : .process)
+            if !isOneStep, synced < output.position { try file.sync() }
+        }
+        synced = output.position
+    }
+
+    /// Writes zeros behind what the file holds, and syncs: the syncs that follow find all metadata on the device.
+    private mutating func fill() throws(StorageError) {
+        let step = min(max(Self.fillBytes.lowerBound, output.position), Self.fillBytes.upperBound)
+        try disk { () throws(FileIOError) in
+            try output.flush(.process)
+            let end = max(output.position, min(output.position + step, options.fileBytes))
+            if end > output.position {
+                try file.zeroFill(at: UInt64(output.position), count: UInt64(end - output.position))
             }
-            if durability == .power, !isOneStep { try file.sync() }
+            try file.sync()
+            filled = end
         }
-        written += UInt64(buffer.count)
-        if !buffer.isEmpty { isDirty = true }
-        self.buffer.removeAll(keepingCapacity: true)
-        if durability == .power {
-            isDirty = false
-            synced = written
-        }
+        synced = output.position
     }
 
     /// Promises in the log what was just synced, so that damage to the newest records is not taken for a torn end. The
     /// promise itself is not synced.
     private mutating func mark() {
-        buffer.padToFrame(at: position)
-        buffer.appendFrame(
-            .mark, UnsafeRawBufferPointer(start: nil, count: 0), log: number, at: position, syncedOffset: synced)
+        let (number, syncedOffset) = (number, UInt64(synced))
         do throws(FileIOError) {
-            try file.write(bytes: buffer, at: written)
-            written += UInt64(buffer.count)
-            buffer.removeAll(keepingCapacity: true)
+            try output.makeRoom(WALEncoder.bytesMax(records: 1, bytes: 0), isFilledSoon: false)
+            output.append { memory, position in
+                let padding = WALEncoder.pad(at: memory, position: position)
+                return padding
+                    + WALEncoder.frame(
+                        .mark, nil, UnsafeRawBufferPointer(start: nil, count: 0), at: memory + padding, log: number,
+                        position: position + padding, syncedOffset: syncedOffset)
+            }
+            try output.flush(.process)
         } catch {
             // What was asked for is durable, so this is no failure of the caller's; only nothing may follow.
             failure = error.description
