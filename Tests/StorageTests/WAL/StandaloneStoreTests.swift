@@ -44,17 +44,19 @@ import Testing
         return newest
     }
 
-    /// Writes up to `last`, every third one durable.
+    /// Writes up to `last`, every so many of them durable.
     /// - Returns: the newest that was acknowledged as durable.
     private static func run(
-        _ system: SimulatedFileSystem, _ engine: StorageEngineKind, upTo last: Int, _ note: String
+        _ system: SimulatedFileSystem, _ engine: StorageEngineKind, upTo last: Int, durableEvery step: Int = 3,
+        _ note: String
     ) throws -> Int {
         var durable = 0
         do {
             let store = try open(system, engine)
             defer { store.close() }
             for number in try prefix(store, note) + 1..<last + 1 {
-                let durability: Durability = number % 3 == 0 ? .power : number % 3 == 1 ? .process : .none
+                let durability: Durability =
+                    number % step == 0 ? .power : number % 3 == 1 ? .process : .none
                 try store.write(batch(number), durability: durability)
                 if durability == .power { durable = number }
                 if number % 4 == 0 { _ = try store.performMaintenance() }
@@ -85,6 +87,84 @@ import Testing
             cut += 7
         }
         #expect((30..<1000).contains(cut))
+    }
+
+    /// Logs that nobody synced follow each other: what a power cut leaves is a prefix over all of them.
+    @Test(arguments: [1000, 97], 1...8) func unsyncedLogsLeaveAPrefix(step: Int, seed: Int) throws {
+        let note = "durable every \(step), seed \(seed)"
+        let system = SimulatedFileSystem(seed: UInt64(seed))
+        system.cutPower(afterChanges: 20 + seed * 11)
+        var durable = try Self.run(system, .lsm, upTo: 300, durableEvery: step, note)
+        for round in 1...3 {
+            system.crash()
+            let store = try Self.open(system)
+            #expect(try Self.prefix(store, note) >= durable, "\(note), round \(round)")
+            store.close()
+            system.cutPower(afterChanges: 5 + seed * round % 60)
+            durable = max(durable, try Self.run(system, .lsm, upTo: 300, durableEvery: step, note))
+        }
+    }
+
+    /// Mapped or written, the engine's own encoder or the tests' slow one: the same bytes.
+    @Test func everyWayOfWritingGivesTheSameLog() throws {
+        let folder = TemporaryFolder.make()
+        defer { try? PosixFileSystem().removeTree(folder) }
+        let simulated = SimulatedFileSystem(seed: 1)
+        var logs: [[UInt8]] = []
+        for (system, path) in [(simulated as any FileSystem, Self.folder), (PosixFileSystem(), folder)] {
+            var options = Self.options(.lsm)
+            options.wal.fileBytes = 1 << 20
+            options.store.lsm.memtableBytes = 1 << 20
+            let store = try StandaloneStore.open(directory: path, fileSystem: system, options: options)
+            for number in 1...400 { try store.write(Self.batch(number), durability: .process) }
+            try store.write(Self.batch(401), durability: .power)
+            for number in 402...420 { try store.write(Self.batch(number), durability: .process) }
+            store.close()
+            logs.append(try system.readFile(path + "/wal/wal-000001.log") ?? [])
+        }
+        let end = logs.map { log in log.lastIndex { $0 != 0 } ?? 0 }
+        #expect(end[0] == end[1] && logs[0][...end[0]] == logs[1][...end[1]])
+        var slow: [UInt8] = []
+        let preamble = WALPreamble(number: 1, firstIndex: 1, previousNumber: 0, previousEnd: 0)
+        preamble.encode().withUnsafeBytes { slow.appendFrame(.preamble, $0, log: 1, at: 0, syncedOffset: 0) }
+        let start = slow.count
+        for number in 1...400 {
+            var record: [UInt8] = []
+            record.append(littleEndian: UInt64(number))
+            record += try Self.batch(number).bytes
+            var frames: [UInt8] = []
+            record.withUnsafeBytes {
+                frames.appendRecord($0, log: 1, origin: slow.count, syncedOffset: UInt64(start))
+            }
+            slow += frames
+        }
+        #expect(logs[0].prefix(slow.count) == slow[...])
+    }
+
+    @Test func aFullDiskIsAnErrorAndNoMore() throws {
+        for level in [Durability.process, .power] {
+            let system = SimulatedFileSystem(seed: 3)
+            let store = try Self.open(system)
+            try store.write(Self.batch(1), durability: level)
+            // The next log finds no space.
+            system.capacityBytes = 60 << 10
+            var newest = 1
+            let error = #expect(throws: StorageError.self) {
+                while newest < 1000 {
+                    try store.write(Self.batch(newest + 1), durability: level)
+                    newest += 1
+                }
+            }
+            #expect(error?.isOnlyLackOfSpace == true, "\(String(describing: error))")
+            #expect(try Self.prefix(store, "full") == newest)
+            system.capacityBytes = nil
+            for number in newest + 1...newest + 60 { try store.write(Self.batch(number), durability: level) }
+            store.close()
+            system.crash()
+            let again = try Self.open(system)
+            #expect(try Self.prefix(again, "reopened") >= (level == .power ? newest + 60 : 0))
+            again.close()
+        }
     }
 
     @Test func aFailedSyncIsFinal() throws {

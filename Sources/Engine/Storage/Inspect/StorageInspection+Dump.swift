@@ -28,7 +28,11 @@ extension StorageInspection {
         if let preamble = scan.preamble {
             dump.header = [
                 ("log", String(preamble.number)), ("first index", String(preamble.firstIndex)),
-                ("follows log", "\(preamble.previousNumber), ending at byte \(preamble.previousEnd)"),
+                (
+                    "follows log",
+                    "\(preamble.previousNumber), ending at byte \(preamble.previousEnd)"
+                        + (preamble.isPreviousSynced ? "" : ", not synced")
+                ),
                 ("records", String(scan.records)), ("frames", String(scan.frames)),
                 ("ends at byte", String(scan.end)), ("promised durable to", String(scan.syncedOffset)),
             ]

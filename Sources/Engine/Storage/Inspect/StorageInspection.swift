@@ -176,7 +176,9 @@ public enum StorageInspection {
                 report(path, "write-ahead log", fileSystem) { file throws(StorageError) in
                     let bytes = try disk { () throws(FileIOError) in try file.read(count: Int(try file.size()), at: 0) }
                     let end = next?.previousNumber == number ? next?.previousEnd : nil
-                    let scan = try WALScan(bytes, number: number, path: path, end: end) {
+                    let scan = try WALScan(
+                        bytes, number: number, path: path, end: end, isEndSynced: next?.isPreviousSynced ?? true
+                    ) {
                         (_, payload) throws(StorageError) in _ = try WriteBatch(validating: [UInt8](payload))
                     }
                     next = scan.preamble

@@ -131,7 +131,7 @@ public final class StandaloneStore: Sendable {
             if isAwaited { gate.wakeAll() }
         }
         return try log.withLock { (log) throws(StorageError) in
-            try log.makeRoom(records: 1, bytes: batch.bytes.count + 8)
+            try log.makeRoom(records: 1, bytes: batch.bytes.count + 8, durability: durability)
             let index = batch.bytes.span.bytes.withUnsafeBytes { log.append($0) }
             try log.commit(durability)
             return try apply(batch, index, &log)
@@ -186,9 +186,10 @@ public final class StandaloneStore: Sendable {
         let bytes = group.reduce(0) { $0 + $1.batch.bytes.count + 8 }
         var indexes: [UInt64] = []
         do throws(StorageError) {
-            try log.makeRoom(records: group.count, bytes: bytes)
+            let durability = group.reduce(.none) { max($0, $1.durability) }
+            try log.makeRoom(records: group.count, bytes: bytes, durability: durability)
             for write in group { indexes.append(write.batch.bytes.withUnsafeBytes { log.append($0) }) }
-            try log.commit(group.reduce(.none) { max($0, $1.durability) })
+            try log.commit(durability)
         } catch {
             return Array(repeating: .failure(error), count: group.count)
         }

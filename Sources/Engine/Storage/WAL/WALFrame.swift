@@ -131,9 +131,15 @@ struct WALPreamble: Hashable {
     var number: UInt64
     /// Index of the first record.
     var firstIndex: UInt64
-    /// The log before it, 0 when there was none, and where that one ends: all of it was durable before this one began.
+    /// The log before it, 0 when there was none, and where that one ends.
     var previousNumber: UInt64
     var previousEnd: UInt64
+    /// All of the log before was durable when this one began. Otherwise a power cut may have left it shorter, and then
+    /// nothing in this one counts, unless something in it or behind it was promised to be durable.
+    var isPreviousSynced: Bool
+
+    /// Bytes of the frame that holds it.
+    static let frameBytes = WALFrame.headerBytes + 48
 
     static let version: UInt32 = 1
     /// "STRATAWL" read as little endian.
@@ -143,12 +149,15 @@ struct WALPreamble: Hashable {
         var bytes: [UInt8] = []
         bytes.append(littleEndian: Self.magic)
         bytes.append(littleEndian: Self.version)
-        bytes.append(littleEndian: UInt32(0))
+        bytes.append(littleEndian: UInt32(isPreviousSynced ? 0 : 1))
         for field in [number, firstIndex, previousNumber, previousEnd] { bytes.append(littleEndian: field) }
         return bytes
     }
 
-    init(number: UInt64, firstIndex: UInt64, previousNumber: UInt64, previousEnd: UInt64) {
+    init(
+        number: UInt64, firstIndex: UInt64, previousNumber: UInt64, previousEnd: UInt64, isPreviousSynced: Bool = true
+    ) {
+        self.isPreviousSynced = isPreviousSynced
         self.number = number
         self.firstIndex = firstIndex
         self.previousNumber = previousNumber
@@ -163,11 +172,12 @@ struct WALPreamble: Hashable {
         guard version == Self.version else {
             throw .unsupportedVersion(path: path, found: version, supported: Self.version)
         }
-        guard reader.read(UInt32.self) != nil, reader.read(UInt64.self) == number,
+        guard let flags = reader.read(UInt32.self), flags <= 1, reader.read(UInt64.self) == number,
             let firstIndex = reader.read(UInt64.self), let previousNumber = reader.read(UInt64.self),
             let previousEnd = reader.read(UInt64.self)
         else { throw .corruption(path: path, position: 0, detail: "the preamble is another log's") }
         self.init(
-            number: number, firstIndex: firstIndex, previousNumber: previousNumber, previousEnd: previousEnd)
+            number: number, firstIndex: firstIndex, previousNumber: previousNumber, previousEnd: previousEnd,
+            isPreviousSynced: flags == 0)
     }
 }

@@ -10,7 +10,7 @@ struct WALOutput: @unchecked Sendable {
     static let windowBytes = 1 << 20
 
     private let file: any File
-    private let isMapped: Bool
+    private(set) var isMapped: Bool
     /// Position in the log of the first byte of `memory`.
     private var origin: Int
     /// Position behind its last byte.
@@ -32,12 +32,13 @@ struct WALOutput: @unchecked Sendable {
     }
 
     /// For a file that holds `position` bytes of the log and has `reserved` bytes of space.
-    init(_ file: any File, at position: Int, reserved: Int, bufferBytes: Int) throws(FileIOError) {
+    /// - Parameter maps: map the file where that can be done.
+    init(_ file: any File, at position: Int, reserved: Int, bufferBytes: Int, maps: Bool) throws(FileIOError) {
         self.file = file
         self.position = position
         self.reserved = reserved
         written = position
-        if let mapping = try Self.window(file, at: position, count: 1, reserved: reserved, isFilledSoon: false) {
+        if maps, let mapping = try Self.window(file, at: position, count: 1, reserved: reserved, isFilledSoon: false) {
             isMapped = true
             origin = Self.pageStart(position)
             (limit, memory, owner) = (origin + mapping.count, mapping.base, mapping)
@@ -47,6 +48,16 @@ struct WALOutput: @unchecked Sendable {
             let buffer = Buffer(bufferBytes)
             (limit, memory, owner) = (position + bufferBytes, buffer.base, buffer)
         }
+    }
+
+    /// Goes on with writes: a store to a mapped page makes the kernel write all of the (large) folio that holds it, which
+    /// costs too much when each record is synced.
+    mutating func unmap(bufferBytes: Int) {
+        guard isMapped else { return }
+        let buffer = Buffer(bufferBytes)
+        isMapped = false
+        origin = position
+        (limit, memory, owner) = (position + bufferBytes, buffer.base, buffer)
     }
 
     private static func pageStart(_ position: Int) -> Int {

@@ -14,24 +14,26 @@ struct WALScan {
     private(set) var syncedOffset: UInt64 = 0
 
     /// Walks the log in `bytes`, giving each record's index and payload to `body` in order.
-    /// - Parameter end: where the log ends according to its successor, when there is one; all before it was durable.
+    /// - Parameters:
+    ///   - end: where the log ends according to its successor, when there is one.
+    ///   - isEndSynced: everything before that was durable; otherwise the log may be torn like the newest one.
     /// - Throws: ``StorageError/corruption(path:position:detail:)``, after the records in front of the damage were given.
     init(
-        _ bytes: [UInt8], number: UInt64, path: String, end limit: UInt64? = nil,
+        _ bytes: [UInt8], number: UInt64, path: String, end limit: UInt64? = nil, isEndSynced: Bool = true,
         _ body: (_ index: UInt64, _ payload: UnsafeRawBufferPointer) throws(StorageError) -> Void
     ) throws(StorageError) {
-        if let limit, limit > UInt64(bytes.count) {
+        if let limit, isEndSynced, limit > UInt64(bytes.count) {
             throw .corruption(
                 path: path, position: UInt64(bytes.count), detail: "the log ends before the \(limit) bytes it had")
         }
         try bytes.withRawBytes { (log) throws(StorageError) in
-            let log = limit.map { UnsafeRawBufferPointer(rebasing: log[..<Int($0)]) } ?? log
+            let log = limit.map { UnsafeRawBufferPointer(rebasing: log.prefix(Int($0))) } ?? log
             let bad = try walk(log, number, path, body)
-            if let limit, end != Int(limit) {
+            if let limit, isEndSynced, end != Int(limit) {
                 throw .corruption(
                     path: path, position: UInt64(bad), detail: "a broken frame in a log that was durable to \(limit)")
             }
-            if limit == nil { try judge(log, brokenAt: bad, number, path) }
+            if limit == nil || !isEndSynced { try judge(log, brokenAt: bad, number, path) }
         }
     }
 

@@ -34,25 +34,47 @@ extension WriteAheadLog {
         var segments: [Segment] = []
         for position in needed.indices {
             let log = needed[position]
-            let limit = position + 1 < needed.count ? needed[position + 1].preamble.previousEnd : nil
-            let scan = try WALScan(log.bytes, number: log.number, path: log.path, end: limit) {
-                (index, payload) throws(StorageError) in
+            let next = position + 1 < needed.count ? needed[position + 1].preamble : nil
+            let scan = try WALScan(
+                log.bytes, number: log.number, path: log.path, end: next?.previousEnd,
+                isEndSynced: next?.isPreviousSynced ?? true
+            ) { (index, payload) throws(StorageError) in
                 if index > flushed { try replay(index, payload) }
             }
             needed[position].bytes = []
             segments.append(Segment(number: log.number, firstIndex: log.preamble.firstIndex))
             last = max(flushed, scan.lastIndex ?? log.preamble.firstIndex - 1)
             end = UInt64(scan.end)
+            if let next, end < next.previousEnd {
+                try requireNoPromise(in: needed[(position + 1)...], behind: log, end)
+                break
+            }
         }
-        let old = numbers.filter { number in !needed.contains { $0.number == number } }
+        let old = numbers.filter { number in !segments.contains { $0.number == number } }
         try disk { () throws(FileIOError) in
-            for number in old { try fileSystem.remove(directory + "/" + name(number)) }
+            // Newest first: what is left by a crash in between is still a chain.
+            for number in old.reversed() { try fileSystem.remove(directory + "/" + name(number)) }
         }
         let preamble = WALPreamble(
             number: (numbers.last ?? 0) + 1, firstIndex: last + 1, previousNumber: segments.last?.number ?? 0,
             previousEnd: end)
         return try WriteAheadLog(
             beginning: preamble, behind: segments, directory: directory, fileSystem: fileSystem, options: options)
+    }
+
+    /// Checks that the logs behind a torn one may be dropped: nothing in them was ever acknowledged as durable.
+    private static func requireNoPromise(
+        in later: ArraySlice<FoundLog>, behind torn: FoundLog, _ end: UInt64
+    ) throws(StorageError) {
+        for log in later {
+            let scan = try WALScan(log.bytes, number: log.number, path: log.path) { _, _ in }
+            let isFirst = log.number == later.first?.number
+            guard scan.syncedOffset <= UInt64(WALPreamble.frameBytes), isFirst || !log.preamble.isPreviousSynced else {
+                throw .corruption(
+                    path: torn.path, position: end,
+                    detail: "the log ends here, but \(log.path) holds records that were durable")
+            }
+        }
     }
 
     /// The logs from the one that holds index `flushed + 1` on, each proven to follow the one before.

@@ -51,6 +51,8 @@ struct WriteAheadLog {
     private var synced: Int
     /// Up to here the file was written before, zeros included: a sync of what is written there changes no metadata.
     private var filled: Int
+    /// Logs before the current one that no sync has covered.
+    private var unsynced: [(number: UInt64, file: any File)] = []
     /// A write was synced since the log was opened: it will not be the last.
     private var isSynced = false
 
@@ -83,14 +85,14 @@ struct WriteAheadLog {
         nextIndex = preamble.firstIndex
         number = preamble.number
         segments = older + [Segment(number: preamble.number, firstIndex: preamble.firstIndex)]
-        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options)
+        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options, maps: true)
         synced = output.position
     }
 
     /// Takes the spare file, or makes one, under the new log's name, reserves its space and writes the preamble; durable on
     /// return. After a failure it may be called again with the same number.
     private static func begin(
-        _ preamble: WALPreamble, _ directory: String, _ fileSystem: any FileSystem, _ options: WALOptions
+        _ preamble: WALPreamble, _ directory: String, _ fileSystem: any FileSystem, _ options: WALOptions, maps: Bool
     ) throws(StorageError) -> (file: any File, output: WALOutput, filled: Int) {
         let path = directory + "/" + name(preamble.number)
         let payload = preamble.encode()
@@ -112,20 +114,21 @@ struct WriteAheadLog {
             try file.write(bytes: bytes, at: 0, durability: .power)
             let output = try WALOutput(
                 file, at: bytes.count, reserved: max(options.fileBytes, usedBytes),
-                bufferBytes: options.groupBytesMax)
+                bufferBytes: options.groupBytesMax, maps: maps)
             return (file, output, max(bytes.count, usedBytes))
         }
     }
 
     /// Makes sure that records of `bytes` bytes in all fit the file and the memory, beginning a new file when the old is
     /// full. After a lack of space everything is as before.
-    mutating func makeRoom(records: Int, bytes: Int) throws(StorageError) {
+    /// - Parameter durability: what the commit that follows will ask for.
+    mutating func makeRoom(records: Int, bytes: Int, durability: Durability) throws(StorageError) {
         if let failure { throw .readOnly(failure) }
         let needed = WALEncoder.bytesMax(records: records, bytes: bytes)
         do throws(StorageError) {
             let isFresh = nextIndex == segments[segments.count - 1].firstIndex
             if output.position + needed > options.fileBytes, !isFresh { try beginNext() }
-            let isFilledSoon = !isSynced
+            let isFilledSoon = !isSynced && durability < .power
             try disk { () throws(FileIOError) in try output.makeRoom(needed, isFilledSoon: isFilledSoon) }
         } catch {
             if !error.isOnlyLackOfSpace { failure = error.description }
@@ -133,14 +136,17 @@ struct WriteAheadLog {
         }
     }
 
+    /// Where no write is synced the old log is not either: most of it is given back before the device has seen it.
     private mutating func beginNext() throws(StorageError) {
-        // The new log promises that all of the old one is durable.
-        try write(.power)
+        if isSynced { try settle() } else { try write(.process) }
         let preamble = WALPreamble(
-            number: number + 1, firstIndex: nextIndex, previousNumber: number, previousEnd: UInt64(output.position))
-        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options)
+            number: number + 1, firstIndex: nextIndex, previousNumber: number, previousEnd: UInt64(output.position),
+            isPreviousSynced: isSynced)
+        let old = (number, file)
+        (file, output, filled) = try Self.begin(preamble, directory, fileSystem, options, maps: !isSynced)
         number = preamble.number
         synced = output.position
+        if !isSynced { unsynced.append(old) }
         segments.append(Segment(number: preamble.number, firstIndex: nextIndex))
     }
 
@@ -176,8 +182,17 @@ struct WriteAheadLog {
             return
         }
         isSynced = true
+        output.unmap(bufferBytes: options.groupBytesMax)
         if output.position > filled { try fill() }
+        try settle()
+    }
+
+    /// Makes everything durable.
+    private mutating func settle() throws(StorageError) {
         try disk { () throws(FileIOError) in
+            // A promise covers all that came before.
+            for (_, file) in unsynced { try file.sync() }
+            unsynced = []
             // With nothing older to sync, the write itself can be the sync. A mark in front of it in the same sector is
             // written with it.
             let isAlone = synced == output.written || synced / Self.sectorBytes == output.written / Self.sectorBytes
@@ -228,18 +243,21 @@ struct WriteAheadLog {
         if failure == nil { failure = cause }
     }
 
-    /// Gives back logs that only hold records up to `flushed`: one becomes the spare, the others are removed.
+    /// Gives back logs that only hold records up to `flushed`. Where writes are synced one becomes the spare; otherwise
+    /// removing them saves the device what the page cache still holds of them.
     /// - Returns: false when there was nothing to give back.
     mutating func trim(flushed: UInt64) throws(StorageError) -> Bool {
         guard segments.count > 1, segments[1].firstIndex <= flushed + 1 else { return false }
         let path = directory + "/" + Self.name(segments[0].number)
         try disk { () throws(FileIOError) in
-            if try fileSystem.exists(directory + "/" + Self.spareName) {
+            let hasSpare = try fileSystem.exists(directory + "/" + Self.spareName)
+            if hasSpare || !isSynced {
                 try fileSystem.remove(path)
             } else {
                 try fileSystem.rename(path, to: directory + "/" + Self.spareName)
             }
         }
+        unsynced.removeAll { $0.number == segments[0].number }
         segments.removeFirst()
         return true
     }
