@@ -26,6 +26,11 @@ enum StorageRun {
         } catch {
             failure = error
         }
+        if command.noWrite {
+            // The environment is asked of other programs, whose memory would count as this run's.
+            if let failure { throw failure }
+            return .success
+        }
         var report = emptyReport(command, plan, arguments, started: started)
         report.scenarios = outcomes.map { $0.result(title: title(plan)) }
         report.seconds = MonotonicClock.seconds(from: begun, to: MonotonicClock.now())
@@ -34,7 +39,7 @@ enum StorageRun {
             report.state = failure == .interrupted ? .aborted : .failed
             report.failure = failure.description
         }
-        if !command.noWrite { try store(report, outcomes, results: command.results) }
+        try store(report, outcomes, results: command.results)
         if let failure { throw failure }
         return .success
     }

@@ -216,9 +216,10 @@ public final class StandaloneStore: Sendable {
 
     /// Does one unit of background work of the engine or the log; false when there is nothing to do.
     public func performMaintenance() throws(StorageError) -> Bool {
-        if try engine.performMaintenance() { return true }
         let flushed = engine.flushed.index
-        return try log.withLock { (log) throws(StorageError) in try log.trim(flushed: flushed) }
+        // First: the sooner a log goes, the less of it the device gets to see.
+        if try log.withLock({ (log) throws(StorageError) in try log.trim(flushed: flushed) }) { return true }
+        return try engine.performMaintenance()
     }
 
     /// Writes everything into the engine's files, so that opening has nothing to replay.
@@ -228,7 +229,12 @@ public final class StandaloneStore: Sendable {
 
     /// Lets go of the folder. What was acknowledged at level `none` and not flushed is lost, like in a crash.
     public func close() {
-        log.withLock { $0.stop("the store was closed") }
+        let flushed = engine.flushed.index
+        log.withLock { log in
+            // Only takes space otherwise: opening gives back what is left.
+            while (try? log.trim(flushed: flushed)) == true {}
+            log.stop("the store was closed")
+        }
         engine.close()
         lock.release()
     }

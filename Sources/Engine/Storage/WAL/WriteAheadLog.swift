@@ -59,9 +59,11 @@ struct WriteAheadLog {
     /// What a device writes as a whole.
     private static let sectorBytes = 512
 
+    private static let pageBytes = 4096
+
     static let spareName = "spare.log"
     /// Zeros are written this many bytes at a time, doubling up to the greatest, ahead of synced writes.
-    private static let fillBytes = 64 << 10...1 << 20
+    private static let fillBytes = 16 << 10...1 << 20
 
     static func name(_ number: UInt64) -> String {
         let text = String(number)
@@ -209,8 +211,13 @@ struct WriteAheadLog {
         try disk { () throws(FileIOError) in
             try output.flush(.process)
             let end = max(output.position, min(output.position + step, options.fileBytes))
-            if end > output.position {
-                try file.zeroFill(at: UInt64(output.position), count: UInt64(end - output.position))
+            // Page by page: a large write makes large folios, which the kernel counts and writes as a whole later, however
+            // little of them changes.
+            var position = output.position
+            while position < end {
+                let next = min((position / Self.pageBytes + 1) * Self.pageBytes, end)
+                try file.zeroFill(at: UInt64(position), count: UInt64(next - position))
+                position = next
             }
             try file.sync()
             filled = end
