@@ -39,14 +39,22 @@ let benchmarks: @Sendable () -> Void = {
         }
     }
 
-    for count in [64, 4096] {
+    // 1 MiB a call shows the rate alone.
+    for count in [64, 4096, 1 << 20] {
         let bytes = [UInt8](repeating: 0x5A, count: count)
-        Benchmark("CRC-32C of \(count) B", configuration: .init(scalingFactor: .kilo)) { benchmark in
+        let rate = BenchmarkMetric.custom("MB/s", polarity: .prefersLarger, useScalingFactor: false)
+        Benchmark(
+            "CRC-32C of \(count) B", configuration: .init(metrics: [rate, .wallClock], scalingFactor: .kilo)
+        ) { benchmark in
             var sum: UInt32 = 0
+            let clock = ContinuousClock()
+            let start = clock.now
             bytes.withUnsafeBytes { bytes in
                 for _ in benchmark.scaledIterations { sum = strata_crc32c(sum, bytes.baseAddress, bytes.count) }
             }
+            let seconds = (clock.now - start) / .seconds(1)
             blackHole(sum)
+            benchmark.measurement(rate, Int(Double(count * benchmark.scaledIterations.count) / seconds / 1e6))
         }
     }
 
