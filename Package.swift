@@ -79,6 +79,10 @@ let package = Package(
         .systemLibrary(
             name: "CJemalloc", path: "Sources/Engine/CJemalloc", pkgConfig: "jemalloc",
             providers: [.apt(["libjemalloc-dev"])]),
+        .systemLibrary(
+            name: "CLz4", path: "Sources/Engine/CLz4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(
+            name: "CZstd", path: "Sources/Engine/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CEngine", path: "Sources/Engine/CEngine", cSettings: [.define("_GNU_SOURCE")]),
 
         disk("FileIO"),
@@ -90,7 +94,7 @@ let package = Package(
         engine("Memory", ["CEngine", "CJemalloc"]),
         engine("Records", ["CEngine"]),
         engine("SegmentedLog", ["FileIO", "CEngine"]),
-        engine("Storage", ["FileIO", "Memory", "CEngine"]),
+        engine("Storage", ["FileIO", "Memory", "CEngine", "CLz4", "CZstd"]),
         engine("Raft"),
         engine("Cluster", ["Raft", "SegmentedLog", "FileIO"]),
         engine("KeyValue", ["Cluster", "Storage", "SegmentedLog", "Raft"]),

@@ -144,3 +144,41 @@ import Testing
         #expect(seen.count == 20_200)
     }
 }
+
+@Suite struct BlockCodecTests {
+    private func text(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 % 23 + $0 / 100) } }
+
+    @Test(arguments: [BlockCompression.lz4, .zstd]) func packedBlocksComeBack(compression: BlockCompression) throws {
+        for count in [60, 100, 4096, 70_000, 1 << 20] {
+            let block = text(count)
+            let packed = try #require(BlockCodec.pack(block, compression))
+            #expect(packed.count <= count - count / 8)
+            try packed.withUnsafeBytes { packed in
+                let size = try #require(BlockCodec.unpackedBytes(packed))
+                var whole = [UInt8](repeating: 0, count: size)
+                #expect(whole.withUnsafeMutableBytes { BlockCodec.unpack(packed, into: $0, compression) })
+                #expect(whole == block)
+                var short = [UInt8](repeating: 0, count: size - 1)
+                #expect(!short.withUnsafeMutableBytes { BlockCodec.unpack(packed, into: $0, compression) })
+            }
+        }
+        var random = SystemRandomNumberGenerator()
+        let noise = (0..<4096).map { _ in UInt8.random(in: 0...255, using: &random) }
+        #expect(BlockCodec.pack(noise, compression) == nil, "what can't be packed stays as it is")
+    }
+
+    /// Whatever is flipped in a packed block: an answer of the right size or none, never a fault.
+    @Test(arguments: [BlockCompression.lz4, .zstd]) func brokenBlocksAreRefused(compression: BlockCompression) throws {
+        let packed = try #require(BlockCodec.pack(text(3000), compression))
+        for position in BlockCodec.headerBytes..<packed.count {
+            for bit in 0..<8 {
+                var broken = packed
+                broken[position] ^= 1 << bit
+                var target = [UInt8](repeating: 0, count: 3000)
+                _ = broken.withUnsafeBytes { broken in
+                    target.withUnsafeMutableBytes { BlockCodec.unpack(broken, into: $0, compression) }
+                }
+            }
+        }
+    }
+}

@@ -8,13 +8,17 @@ import Testing
 @Suite struct DamageTests {
     private static let folder = "data/kv"
 
-    private func sample(entries: Int = 30) throws -> (SimulatedFileSystem, Model) {
+    private func sample(
+        _ entries: Int = 30, _ compression: BlockCompression = .none
+    ) throws -> (SimulatedFileSystem, Model) {
         let system = SimulatedFileSystem(seed: 8)
-        let store = try LSMStoreTests.open(system, LSMStoreTests.options { $0.blockBytes = 128 }, at: Self.folder)
+        let store = try LSMStoreTests.open(system, options(compression), at: Self.folder)
         var model = Model()
         for index in 1...entries {
             var batch = WriteBatch()
-            try batch.put(key: paddedKey(index * 3), value: bytes("value \(index)"))
+            // Something to pack, where there is packing.
+            let tail = compression == .none ? "" : String(repeating: "value", count: 12)
+            try batch.put(key: paddedKey(index * 3), value: bytes("value \(index)" + tail))
             if index % 7 == 0 { try batch.delete(key: paddedKey(index * 3 - 3)) }
             model.apply(batch)
             _ = try store.apply(batch, at: LogPosition(index: UInt64(index), term: 1))
@@ -24,8 +28,17 @@ import Testing
         return (system, model)
     }
 
-    @Test func everyFlippedByteOfATableShows() throws {
-        let (system, model) = try sample()
+    private func options(_ compression: BlockCompression) -> LSMOptions {
+        LSMStoreTests.options { options in
+            options.blockBytes = compression == .none ? 128 : 512
+            options.compression = compression
+        }
+    }
+
+    @Test(arguments: BlockCompression.allCases) func everyFlippedByteOfATableShows(
+        compression: BlockCompression
+    ) throws {
+        let (system, model) = try sample(30, compression)
         let path = try #require(try system.files(in: Self.folder, suffix: ".sst").first)
         let whole = try system.bytes(path)
         let manifest = try #require(try CurrentFile.read(directory: Self.folder, fileSystem: system))
@@ -72,7 +85,7 @@ import Testing
         let identity = table.identity
         var block = [UInt8](repeating: 7, count: 100)
         let trailer = block.withUnsafeBytes {
-            BlockFrame.trailer(of: $0, kind: .data, identity: identity, offset: 0)
+            BlockFrame.trailer(of: $0, kind: .data, compression: .none, identity: identity, offset: 0)
         }
         block += trailer
         try system.setBytes(path, block + block)

@@ -38,8 +38,9 @@ final class StorageSubject: Sendable {
         if !plan.hasLog, plan.verbs.contains(.fillsync) {
             throw LoadGenError.usage("fillsync needs the write-ahead log: leave --disable-wal out")
         }
-        if plan.compression != "none" {
-            throw LoadGenError.usage("this build's store compresses nothing: leave --compression out or say none")
+        guard BlockCompression(name: plan.compression) != nil else {
+            let names = BlockCompression.allCases.map(\.name).joined(separator: ", ")
+            throw LoadGenError.usage("'\(plan.compression)' is no position of --compression; take one of \(names)")
         }
     }
 
@@ -60,6 +61,7 @@ final class StorageSubject: Sendable {
         if let cache = plan.cacheBytes { options.memoryBudgetBytes = plan.memtables * plan.memtableBytes + cache }
         options.blockBytes = plan.blockBytes
         options.bloomBitsPerKey = plan.bloomBits
+        options.compression = BlockCompression(name: plan.compression) ?? .none
         options.seed = SeededRandom.mix(plan.seed ^ UInt64(getpid()))
         do throws(StorageError) {
             if plan.hasLog {

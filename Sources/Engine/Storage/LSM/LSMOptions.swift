@@ -16,6 +16,8 @@ public struct LSMOptions: Sendable, Hashable {
     public var blockBytes = 4096
     /// 10 bits let 1 in 100 absent keys through.
     public var bloomBitsPerKey = 10
+    /// How data blocks are packed in new tables; old ones stay readable whatever it is.
+    public var compression = BlockCompression.none
     /// Where memtables take their memory.
     public var allocator = AllocatorKind.arena
     /// Size of the first level below level 0 at which it is compacted further; deeper ones are ten times as large each.

@@ -129,7 +129,9 @@ struct TableSpace: Sendable {
     func builder(_ file: any File, _ number: UInt64) -> TableBuilder {
         TableBuilder(
             file: file, identity: TableIdentity(store: store, number: number),
-            options: TableOptions(blockBytes: options.blockBytes, bloomBitsPerKey: options.bloomBitsPerKey))
+            options: TableOptions(
+                blockBytes: options.blockBytes, bloomBitsPerKey: options.bloomBitsPerKey,
+                compression: options.compression))
     }
 }
 

@@ -36,11 +36,6 @@ enum BlockKind: UInt8 {
     case rangeDeletes = 5
 }
 
-/// How a block's bytes are packed.
-enum BlockCompression: UInt8 {
-    case none = 0
-}
-
 enum BlockFrame {
     static let trailerBytes = 8
     /// A block holds all versions of its keys, at least one value of the greatest size with its key.
@@ -48,9 +43,10 @@ enum BlockFrame {
 
     /// The trailer of a block that will lie at `offset` of the table `identity`.
     static func trailer(
-        of block: UnsafeRawBufferPointer, kind: BlockKind, identity: TableIdentity, offset: UInt64
+        of block: UnsafeRawBufferPointer, kind: BlockKind, compression: BlockCompression, identity: TableIdentity,
+        offset: UInt64
     ) -> [UInt8] {
-        var trailer: [UInt8] = [BlockCompression.none.rawValue, kind.rawValue, 0, 0]
+        var trailer: [UInt8] = [compression.rawValue, kind.rawValue, 0, 0]
         trailer.append(littleEndian: checksum(block, trailer, identity, offset))
         return trailer
     }
@@ -77,18 +73,49 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         reading handle: BlockHandle, kind: BlockKind, from file: any File, identity: TableIdentity
     ) throws(StorageError) {
         let total = Int(handle.size) + BlockFrame.trailerBytes
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: 64)
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: Self.alignment)
+        let compression: BlockCompression
         do throws(StorageError) {
             let count = try disk { () throws(FileIOError) in try file.read(into: memory, at: handle.offset) }
             let view = UnsafeRawBufferPointer(memory)
             if let detail = Self.fault(view, count, kind, identity, handle.offset) {
                 throw .corruption(path: file.path, position: handle.offset, detail: detail)
             }
+            guard let known = BlockCompression(rawValue: memory[Int(handle.size)]) else {
+                throw .corruption(
+                    path: file.path, position: handle.offset,
+                    detail: "unknown compression \(memory[Int(handle.size)]): a later version wrote it")
+            }
+            compression = known
         } catch {
             memory.deallocate()
             throw error
         }
-        bytes = UnsafeRawBufferPointer(start: memory.baseAddress, count: Int(handle.size))
+        let stored = UnsafeRawBufferPointer(start: memory.baseAddress, count: Int(handle.size))
+        guard compression != .none else {
+            bytes = stored
+            return
+        }
+        defer { memory.deallocate() }
+        guard let unpacked = Self.unpack(stored, compression) else {
+            throw .corruption(
+                path: file.path, position: handle.offset, detail: "a block that \(compression.name) can't unpack")
+        }
+        bytes = unpacked
+    }
+
+    private static let alignment = 64
+
+    private static func unpack(
+        _ packed: UnsafeRawBufferPointer, _ compression: BlockCompression
+    ) -> UnsafeRawBufferPointer? {
+        guard let count = BlockCodec.unpackedBytes(packed) else { return nil }
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: alignment)
+        guard BlockCodec.unpack(packed, into: memory, compression) else {
+            memory.deallocate()
+            return nil
+        }
+        return UnsafeRawBufferPointer(memory)
     }
 
     deinit {
@@ -113,7 +140,6 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         guard stored == BlockFrame.checksum(block, head, identity, offset) else {
             return "checksum mismatch in a block of \(size) bytes"
         }
-        guard head[0] == BlockCompression.none.rawValue else { return "unknown compression \(head[0])" }
         guard head[1] == kind.rawValue else { return "a block of kind \(head[1]) where kind \(kind.rawValue) belongs" }
         return nil
     }

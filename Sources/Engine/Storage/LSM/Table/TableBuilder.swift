@@ -8,6 +8,8 @@ struct TableOptions: Hashable, Sendable {
     /// Bytes of a data block before its trailer; a single larger entry makes a larger block.
     var blockBytes: Int
     var bloomBitsPerKey: Int
+    /// Of data blocks; a block that it does not make smaller by an eighth stays as it is.
+    var compression = BlockCompression.none
 }
 
 struct TableBuilder {
@@ -124,9 +126,13 @@ struct TableBuilder {
 
     private mutating func append(_ bytes: [UInt8], _ kind: BlockKind) throws(StorageError) -> BlockHandle {
         precondition(bytes.count <= BlockFrame.sizeMax, "a block stays below \(BlockFrame.sizeMax) bytes")
+        let packed = kind == .data ? BlockCodec.pack(bytes, options.compression) : nil
+        let bytes = packed ?? bytes
         let handle = BlockHandle(offset: bytesWritten, size: UInt32(bytes.count))
         let trailer = bytes.withUnsafeBytes {
-            BlockFrame.trailer(of: $0, kind: kind, identity: identity, offset: handle.offset)
+            BlockFrame.trailer(
+                of: $0, kind: kind, compression: packed == nil ? .none : options.compression, identity: identity,
+                offset: handle.offset)
         }
         pending.append(contentsOf: bytes)
         pending.append(contentsOf: trailer)

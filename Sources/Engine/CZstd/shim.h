@@ -1,0 +1,3 @@
+// Zstandard as Swift sees it.
+#pragma once
+#include <zstd.h>
