@@ -115,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker", "StrataNode",
+                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker",
+                "StrataNode",
                 "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,
                 .product(name: "Hummingbird", package: "hummingbird"),
@@ -129,7 +130,8 @@ let package = Package(
         .executableTarget(
             name: "LoadGen",
             dependencies: [
-                "LabKit", "StrataClient", "StrataProtocol", "Storage", "Memory", "Records", "Telemetry", "FileIO", "PosixIO",
+                "LabKit", "StrataClient", "StrataProtocol", "Storage", "Memory", "Records", "Telemetry", "FileIO",
+                "PosixIO",
                 "UringIO",
                 logging, arguments, histogram,
             ] + grpc + nio,
