@@ -68,6 +68,24 @@ import Testing
         #expect(has(cache, 7, 7))
     }
 
+    @Test func highBlocksOutstayOthers() {
+        let cache = BlockCache(capacity: 8000, blockBytes: 100)
+        for number in 0..<10 as Range<UInt64> {
+            _ = cache.insert(Self.block(9, number, size: 100), table: 9, offset: number, isHigh: true)
+        }
+        for number in 0..<2000 as Range<UInt64> {
+            _ = cache.insert(Self.block(1, number, size: 100), table: 1, offset: number)
+            // Used now and then, as a part of an index is.
+            if number % 8 == 0 { for high in 0..<10 as Range<UInt64> { _ = has(cache, 9, high) } }
+        }
+        #expect((0..<10).allSatisfy { has(cache, 9, $0) })
+        // Unused they go like all others.
+        for number in 2000..<6000 as Range<UInt64> {
+            _ = cache.insert(Self.block(1, number, size: 100), table: 1, offset: number)
+        }
+        #expect(!(0..<10).contains { has(cache, 9, $0) })
+    }
+
     @Test func threadsSeeOnlyWholeBlocks() {
         let cache = BlockCache(capacity: 8000, blockBytes: 100)
         let failures = Failures()

@@ -15,6 +15,8 @@ import Testing
             options.memoryBudgetBytes = 64 << 10
             options.levelBaseBytes = 24 << 10
             options.tableBytes = 4 << 10
+            // Some tables get an index in parts, some don't.
+            options.indexBytes = 500
             options.level0Trigger = 2
             options.level0Slow = 6
             options.level0Stop = 12
@@ -175,6 +177,7 @@ import Testing
                     $0.levelBaseBytes = UInt64(base)
                     $0.tableBytes = UInt64(table)
                     $0.level0Trigger = trigger
+                    if trigger == 1 { $0.indexBytes = 0 }
                 })
             for index in 1...300 {
                 var batch = WriteBatch()

@@ -80,7 +80,9 @@ extension StorageInspection {
         var dump = StorageDump(["block", "key", "sequence", "operation", "value bytes"])
         dump.header = [
             ("table", String(number)), ("level", String(metadata.level)), ("bytes", String(metadata.fileSize)),
-            ("blocks", String(table.blockCount)), ("entries", String(metadata.entries)),
+            ("blocks", String(table.blockCount)),
+            ("index", table.indexParts == 0 ? "one block" : "\(table.indexParts) parts"),
+            ("entries", String(metadata.entries)),
             ("deletes", String(metadata.deletes)),
         ]
         for block in 0..<table.blockCount {
@@ -149,7 +151,8 @@ extension StorageInspection {
         _ body: (_ key: [UInt8], _ sequence: UInt64, _ isPut: Bool, _ value: UnsafeRawBufferPointer)
             throws(StorageError) -> Void
     ) throws(StorageError) {
-        let buffer = try table.readBlock(block, keeping: false)
+        var walk = TableWalk()
+        let buffer = try table.readBlock(block, keeping: true, &walk)
         defer { extendLifetime(buffer) }
         let view = try table.view(buffer, block: block)
         for row in 0..<view.count {

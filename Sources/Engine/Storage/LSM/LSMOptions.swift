@@ -14,6 +14,8 @@ public struct LSMOptions: Sendable, Hashable {
     public var sealedMemtablesMax = 2
     /// Bytes of a data block before its 8-byte trailer.
     public var blockBytes = 4096
+    /// A table's index that would be larger is cut into parts of ``blockBytes``, which are read and cached like blocks.
+    public var indexBytes = 128 << 10
     /// 10 bits let 1 in 100 absent keys through.
     public var bloomBitsPerKey = 10
     /// How data blocks are packed in new tables; old ones stay readable whatever it is.

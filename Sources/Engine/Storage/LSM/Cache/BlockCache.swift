@@ -21,7 +21,11 @@ final class BlockCache: @unchecked Sendable {
     /// `state`: readers in the low 32 bits, the clock above them, then the flags, then the number of the slot's use.
     enum State {
         static let readers: UInt64 = 0xffff_ffff
-        static let clock: UInt64 = 1 << 32
+        /// Rounds of the clock that the block still stays, in two bits.
+        static let clock: UInt64 = 3 << 32
+        static let clockStep: UInt64 = 1 << 32
+        /// Each use winds the clock up by all rounds, not by one.
+        static let high: UInt64 = 1 << 39
         static let visible: UInt64 = 1 << 40
         static let busy: UInt64 = 1 << 41
         static let use: UInt64 = 1 << 42
@@ -37,6 +41,8 @@ final class BlockCache: @unchecked Sendable {
     private let hand = Atomic<Int>(0)
 
     private static let ways = 8
+    /// After so many rounds every clock has run down.
+    private static let clockRounds = 3
     /// Bytes that a cached block takes besides its own.
     private static let overheadBytes = 96
 
@@ -86,7 +92,7 @@ final class BlockCache: @unchecked Sendable {
             {
                 // The exchange fails when the slot was reused in between: the use number is part of the word.
                 let result = Self.field(slot, Slot.state).pointee.compareExchange(
-                    expected: seen, desired: (seen | State.clock) &+ 1, ordering: .acquiringAndReleasing)
+                    expected: seen, desired: (seen | Self.wound(seen)) &+ 1, ordering: .acquiringAndReleasing)
                 if result.exchanged {
                     return BlockPin(bytes: UnsafeRawBufferPointer(Self.memory(slot)), slot: slot, isKnown: true)
                 }
@@ -96,8 +102,16 @@ final class BlockCache: @unchecked Sendable {
         return nil
     }
 
+    /// The clock after a use of a slot in this state.
+    private static func wound(_ state: UInt64) -> UInt64 {
+        state & State.high != 0 ? State.clock : State.clockStep
+    }
+
     /// Takes over a block's memory and pins it; gives it back as an unshared pin when there is no room.
-    func insert(_ bytes: UnsafeRawBufferPointer, table: UInt64, offset: UInt64) -> BlockPin {
+    /// - Parameter isHigh: the block serves many others, as a part of an index does, and stays longer than they do.
+    func insert(
+        _ bytes: UnsafeRawBufferPointer, table: UInt64, offset: UInt64, isHigh: Bool = false
+    ) -> BlockPin {
         let total = bytes.count + Self.overheadBytes
         guard total <= capacity.load(ordering: .relaxed), let slot = claim(in: set(table, offset)) else {
             return BlockPin(owning: bytes)
@@ -108,15 +122,16 @@ final class BlockCache: @unchecked Sendable {
         slot.storeBytes(of: UInt(bitPattern: bytes.baseAddress), toByteOffset: Slot.memory, as: UInt.self)
         slot.storeBytes(of: bytes.count, toByteOffset: Slot.count, as: Int.self)
         let use = Self.field(slot, Slot.state).pointee.load(ordering: .relaxed) & State.useMask
-        Self.field(slot, Slot.state).pointee.store(use | State.visible | 1, ordering: .releasing)
+        let priority = isHigh ? State.high | State.clock : 0
+        Self.field(slot, Slot.state).pointee.store(use | State.visible | priority | 1, ordering: .releasing)
         shrink()
         return BlockPin(bytes: bytes, slot: slot, isKnown: false)
     }
 
     /// A slot of the set, emptied and marked busy, or nil when all are pinned.
     private func claim(in set: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
-        // First an empty slot, then a round that winds the clocks down, then whatever stands still.
-        for round in 0..<3 {
+        // First an empty slot, then rounds that wind the clocks down and take whatever stands still.
+        for round in 0...Self.clockRounds + 1 {
             for way in 0..<Self.ways {
                 let slot = set + way &* Slot.bytes
                 let seen = Self.field(slot, Slot.state).pointee.load(ordering: .acquiring)
@@ -133,7 +148,7 @@ final class BlockCache: @unchecked Sendable {
 
     /// Frees blocks until the budget holds, walking over all sets like the hand of a clock.
     private func shrink() {
-        var steps = 2 * (setMask + 1) * Self.ways
+        var steps = (Self.clockRounds + 1) * (setMask + 1) * Self.ways
         while used.load(ordering: .relaxed) > capacity.load(ordering: .relaxed), steps > 0 {
             let place = hand.add(1, ordering: .relaxed).oldValue & ((setMask + 1) &* Self.ways &- 1)
             _ = evict(slots + place &* Slot.bytes, leaving: 0)
@@ -146,7 +161,7 @@ final class BlockCache: @unchecked Sendable {
         let seen = Self.field(slot, Slot.state).pointee.load(ordering: .acquiring)
         guard seen & State.visible != 0, seen & State.readers == 0 else { return false }
         if seen & State.clock != 0 {
-            _ = Self.exchange(slot, seen, seen & ~State.clock)
+            _ = Self.exchange(slot, seen, seen &- State.clockStep)
             return false
         }
         guard Self.exchange(slot, seen, (seen & State.useMask) &+ State.use | State.busy) else { return false }

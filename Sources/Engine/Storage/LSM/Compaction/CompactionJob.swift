@@ -131,7 +131,7 @@ struct TableSpace: Sendable {
             file: file, identity: TableIdentity(store: store, number: number),
             options: TableOptions(
                 blockBytes: options.blockBytes, bloomBitsPerKey: options.bloomBitsPerKey,
-                compression: options.compression))
+                compression: options.compression, indexBytes: options.indexBytes))
     }
 }
 

@@ -18,6 +18,7 @@ struct RunCursor: ~Copyable {
     private var row = 0
     private var view: BlockView?
     private var block: BlockPin?
+    private var walk = TableWalk()
     /// False for readers that go through everything once.
     private let keepsBlocks: Bool
     /// The current key in one piece: rows hold only what follows the block's shared prefix.
@@ -57,7 +58,7 @@ struct RunCursor: ~Copyable {
         if let memtable { return show(memtable.list.firstNode(from: key), of: memtable) }
         let number = tables.partitioningIndex { !$0.metadata.lies(before: key) }
         guard number < tables.count else { return end() }
-        try load(tables[number].firstBlock(for: key), of: number, forward: true)
+        try load(firstBlock(of: number, for: key), of: number, forward: true)
         guard isValid, tableNumber == number, let view else { return }
         row = view.lowerBound(key)
         // The separator can be greater than the block's last key.
@@ -70,8 +71,8 @@ struct RunCursor: ~Copyable {
         // The last table that starts before the key has it, if any table has.
         let number = tables.partitioningIndex { $0.metadata.smallest.withUnsafeBytes { compare($0, key) } >= 0 } - 1
         guard number >= 0 else { return end() }
-        let table = tables[number]
-        try load(min(table.firstBlock(for: key), table.blockCount - 1), of: number, forward: false)
+        let first = try firstBlock(of: number, for: key)
+        try load(min(first, tables[number].blockCount - 1), of: number, forward: false)
         guard isValid, tableNumber == number, let view else { return }
         row = view.lowerBound(key) - 1
         if row < 0 { try load(blockNumber - 1, of: number, forward: false) } else { showRow() }
@@ -102,8 +103,19 @@ struct RunCursor: ~Copyable {
         showRow()
     }
 
-    /// Lets go of the block; to be called while its cache is still there.
+    private mutating func firstBlock(
+        of number: Int, for key: UnsafeRawBufferPointer
+    ) throws(StorageError) -> Int {
+        try tables[number].firstBlock(for: key, keeping: keepsBlocks, &walk)
+    }
+
+    /// Lets go of all blocks; to be called while their cache is still there.
     mutating func end() {
+        leaveBlock()
+        walk.end()
+    }
+
+    private mutating func leaveBlock() {
         isValid = false
         view = nil
         block = nil
@@ -128,9 +140,9 @@ struct RunCursor: ~Copyable {
             table += forward ? 1 : -1
             number = forward || table < 0 ? 0 : tables[table].blockCount - 1
         }
-        end()
-        guard tables.indices.contains(table) else { return }
-        let next = try tables[table].readBlock(number, keeping: keepsBlocks)
+        leaveBlock()
+        guard tables.indices.contains(table) else { return end() }
+        let next = try tables[table].readBlock(number, keeping: keepsBlocks, &walk)
         let fresh = try tables[table].view(next, block: number)
         block = consume next
         view = fresh

@@ -34,6 +34,8 @@ enum BlockKind: UInt8 {
     case filter = 3
     case properties = 4
     case rangeDeletes = 5
+    /// A part of an index that has two levels.
+    case indexPart = 6
 }
 
 enum BlockFrame {
@@ -47,19 +49,27 @@ enum BlockFrame {
         offset: UInt64
     ) -> [UInt8] {
         var trailer: [UInt8] = [compression.rawValue, kind.rawValue, 0, 0]
-        trailer.append(littleEndian: checksum(block, trailer, identity, offset))
+        let head = UInt32(compression.rawValue) | UInt32(kind.rawValue) << 8
+        trailer.append(littleEndian: checksum(block, head, identity, offset))
         return trailer
     }
 
+    /// - Parameter head: the trailer's first four bytes.
     static func checksum(
-        _ block: UnsafeRawBufferPointer, _ head: [UInt8], _ identity: TableIdentity, _ offset: UInt64
+        _ block: UnsafeRawBufferPointer, _ head: UInt32, _ identity: TableIdentity, _ offset: UInt64
     ) -> UInt32 {
-        var context = head
-        context.append(littleEndian: identity.store)
-        context.append(littleEndian: identity.number)
-        context.append(littleEndian: offset)
-        return strata_crc32c(strata_crc32c(0, block.baseAddress, block.count), context, context.count)
+        // On the stack: this runs for every block that is read.
+        withUnsafeTemporaryAllocation(byteCount: contextBytes, alignment: 4) { context in
+            context.storeBytes(of: head.littleEndian, as: UInt32.self)
+            context.storeBytes(of: identity.store.littleEndian, toByteOffset: 4, as: UInt64.self)
+            context.storeBytes(of: identity.number.littleEndian, toByteOffset: 12, as: UInt64.self)
+            context.storeBytes(of: offset.littleEndian, toByteOffset: 20, as: UInt64.self)
+            return strata_crc32c(
+                strata_crc32c(0, block.baseAddress, block.count), context.baseAddress, contextBytes)
+        }
     }
+
+    private static let contextBytes = 28
 }
 
 /// Owns the bytes of one block that was read and checked.
@@ -74,49 +84,40 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
     ) throws(StorageError) {
         let total = Int(handle.size) + BlockFrame.trailerBytes
         let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: Self.alignment)
-        let compression: BlockCompression
         do throws(StorageError) {
             let count = try disk { () throws(FileIOError) in try file.read(into: memory, at: handle.offset) }
-            let view = UnsafeRawBufferPointer(memory)
-            if let detail = Self.fault(view, count, kind, identity, handle.offset) {
-                throw .corruption(path: file.path, position: handle.offset, detail: detail)
+            let stored = UnsafeRawBufferPointer(rebasing: memory[..<count])
+            let compression = try Self.check(stored, handle, kind, file.path, identity)
+            if compression == .none {
+                bytes = UnsafeRawBufferPointer(start: memory.baseAddress, count: Int(handle.size))
+                return
             }
-            guard let known = BlockCompression(rawValue: memory[Int(handle.size)]) else {
-                throw .corruption(
-                    path: file.path, position: handle.offset,
-                    detail: "unknown compression \(memory[Int(handle.size)]): a later version wrote it")
-            }
-            compression = known
+            bytes = try Self.unpack(stored, compression, handle, file.path)
         } catch {
             memory.deallocate()
             throw error
         }
-        let stored = UnsafeRawBufferPointer(start: memory.baseAddress, count: Int(handle.size))
-        guard compression != .none else {
-            bytes = stored
+        memory.deallocate()
+    }
+
+    /// Checks and copies a block that was read with others.
+    /// - Parameter stored: the block with its trailer.
+    init(
+        copying stored: UnsafeRawBufferPointer, from handle: BlockHandle, kind: BlockKind, of path: String,
+        identity: TableIdentity
+    ) throws(StorageError) {
+        let compression = try Self.check(stored, handle, kind, path, identity)
+        if compression != .none {
+            bytes = try Self.unpack(stored, compression, handle, path)
             return
         }
-        defer { memory.deallocate() }
-        guard let unpacked = Self.unpack(stored, compression) else {
-            throw .corruption(
-                path: file.path, position: handle.offset, detail: "a block that \(compression.name) can't unpack")
-        }
-        bytes = unpacked
+        let memory = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: Int(handle.size), alignment: Self.alignment)
+        memory.copyMemory(from: UnsafeRawBufferPointer(rebasing: stored[..<Int(handle.size)]))
+        bytes = UnsafeRawBufferPointer(memory)
     }
 
     private static let alignment = 64
-
-    private static func unpack(
-        _ packed: UnsafeRawBufferPointer, _ compression: BlockCompression
-    ) -> UnsafeRawBufferPointer? {
-        guard let count = BlockCodec.unpackedBytes(packed) else { return nil }
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: alignment)
-        guard BlockCodec.unpack(packed, into: memory, compression) else {
-            memory.deallocate()
-            return nil
-        }
-        return UnsafeRawBufferPointer(memory)
-    }
 
     deinit {
         bytes.deallocate()
@@ -129,18 +130,48 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         return bytes
     }
 
-    private static func fault(
-        _ memory: UnsafeRawBufferPointer, _ count: Int, _ kind: BlockKind, _ identity: TableIdentity, _ offset: UInt64
-    ) -> String? {
-        guard count == memory.count else { return "the file ends inside a block of \(memory.count) bytes" }
-        let size = count - BlockFrame.trailerBytes
-        let block = UnsafeRawBufferPointer(rebasing: memory[..<size])
-        let head = [UInt8](memory[size..<size + 4])
-        let stored = UInt32(littleEndian: memory.loadUnaligned(fromByteOffset: size + 4, as: UInt32.self))
-        guard stored == BlockFrame.checksum(block, head, identity, offset) else {
-            return "checksum mismatch in a block of \(size) bytes"
+    /// How the block's bytes are packed, once all is known to be as it was written.
+    private static func check(
+        _ stored: UnsafeRawBufferPointer, _ handle: BlockHandle, _ kind: BlockKind, _ path: String,
+        _ identity: TableIdentity
+    ) throws(StorageError) -> BlockCompression {
+        func corrupt(_ detail: String) -> StorageError {
+            .corruption(path: path, position: handle.offset, detail: detail)
         }
-        guard head[1] == kind.rawValue else { return "a block of kind \(head[1]) where kind \(kind.rawValue) belongs" }
-        return nil
+        let size = Int(handle.size)
+        guard stored.count == size + BlockFrame.trailerBytes else {
+            throw corrupt("the file ends inside a block of \(size + BlockFrame.trailerBytes) bytes")
+        }
+        let head = stored.loadUnaligned(fromByteOffset: size, as: UInt32.self)
+        let found = UInt32(littleEndian: stored.loadUnaligned(fromByteOffset: size + 4, as: UInt32.self))
+        let block = UnsafeRawBufferPointer(rebasing: stored[..<size])
+        guard found == BlockFrame.checksum(block, UInt32(littleEndian: head), identity, handle.offset) else {
+            throw corrupt("checksum mismatch in a block of \(size) bytes")
+        }
+        guard let compression = BlockCompression(rawValue: stored[size]) else {
+            throw corrupt("unknown compression \(stored[size]); use the build that wrote it")
+        }
+        guard stored[size + 1] == kind.rawValue else {
+            throw corrupt("a block of kind \(stored[size + 1]) where kind \(kind.rawValue) belongs")
+        }
+        return compression
+    }
+
+    private static func unpack(
+        _ stored: UnsafeRawBufferPointer, _ compression: BlockCompression, _ handle: BlockHandle, _ path: String
+    ) throws(StorageError) -> UnsafeRawBufferPointer {
+        let packed = UnsafeRawBufferPointer(rebasing: stored[..<Int(handle.size)])
+        guard let size = BlockCodec.unpackedBytes(packed) else {
+            throw .corruption(
+                path: path, position: handle.offset, detail: "\(compression.name) data of an impossible size")
+        }
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: alignment)
+        guard BlockCodec.unpack(packed, into: memory, compression) else {
+            memory.deallocate()
+            throw .corruption(
+                path: path, position: handle.offset,
+                detail: "\(compression.name) data that does not unpack to \(size) bytes")
+        }
+        return UnsafeRawBufferPointer(memory)
     }
 }

@@ -11,9 +11,15 @@ final class Table: Sendable {
     private let indexBuffer: BlockBuffer
     private let filterBuffer: BlockBuffer
     private let filter: UncheckedView<BloomFilterView>
+    /// The whole index, or the index of its parts.
     private let indexView: UncheckedView<BlockView>
+    /// For an index in parts: the number of the data block after each part's last.
+    private let partEnds: [Int]?
+    let blockCount: Int
     /// Where data blocks end.
     private let dataEnd: UInt64
+    /// Where parts of the index end.
+    private let partsEnd: UInt64
 
     private let cache: BlockCache?
 
@@ -46,6 +52,8 @@ final class Table: Sendable {
             throw .corruption(path: path, position: footer.filter.offset, detail: "the filter contradicts itself")
         }
         rangeDeletes = try Self.readRangeDeletes(footer, file, identity)
+        partEnds = footer.hasIndexParts ? try Self.ends(index, path, footer.index) : nil
+        blockCount = partEnds?.last ?? index.count
         self.file = file
         self.cache = cache
         self.metadata = metadata
@@ -55,6 +63,26 @@ final class Table: Sendable {
         indexView = UncheckedView(index)
         self.filter = UncheckedView(filter)
         dataEnd = footer.filter.offset
+        partsEnd = footer.index.offset
+    }
+
+    /// Which data blocks the parts of the index cover: they have to follow each other without a gap.
+    private static func ends(
+        _ index: BlockView, _ path: String, _ handle: BlockHandle
+    ) throws(StorageError) -> [Int] {
+        var ends: [Int] = []
+        for row in 0..<index.count {
+            let value = index.value(row)
+            var reader = ByteReader(value, from: BlockHandle.encodedBytes)
+            guard value.count == IndexBuilder.partValueBytes, let end = reader.read(UInt32.self),
+                Int(end) > ends.last ?? 0
+            else {
+                throw .corruption(
+                    path: path, position: handle.offset, detail: "part \(row) of the index covers no blocks")
+            }
+            ends.append(Int(end))
+        }
+        return ends
     }
 
     private static func readRangeDeletes(
@@ -71,38 +99,95 @@ final class Table: Sendable {
         return deletes
     }
 
-    var blockCount: Int { indexView.value.count }
-
     /// The first block that can hold `key` or a greater one; ``blockCount`` when there is none.
-    func firstBlock(for key: UnsafeRawBufferPointer) -> Int {
-        indexView.value.lowerBound(key)
+    func firstBlock(
+        for key: UnsafeRawBufferPointer, keeping: Bool, _ walk: inout TableWalk
+    ) throws(StorageError) -> Int {
+        let row = indexView.value.lowerBound(key)
+        guard row < indexView.value.count else { return blockCount }
+        guard partEnds != nil else { return row }
+        try hold(row, keeping: keeping, &walk)
+        guard let part = walk.part else { return blockCount }
+        return walk.partStart + part.lowerBound(key)
     }
 
-    /// Bytes of index and filter, which stay in memory as long as the table is open.
+    /// Parts that the index consists of; 0 when it is one block.
+    var indexParts: Int { partEnds?.count ?? 0 }
+
+    /// Bytes of index and filter, which stay in memory as long as the table is open. Parts of an index don't.
     var pinnedBytes: Int { indexBuffer.bytes.count + filterBuffer.bytes.count }
 
     /// A data block, from the cache or else read and checked.
-    /// - Parameter keeping: put it into the cache; compactions don't, as they read everything once.
-    func readBlock(_ number: Int, keeping: Bool) throws(StorageError) -> BlockPin {
-        var reader = ByteReader(indexView.value.value(number))
+    /// - Parameters:
+    ///   - keeping: put it into the cache; compactions don't, as they read everything once, many blocks with one call.
+    ///   - walk: what the caller holds of this or another table.
+    func readBlock(_ number: Int, keeping: Bool, _ walk: inout TableWalk) throws(StorageError) -> BlockPin {
+        let handle = try handle(number, keeping: keeping, &walk)
+        return try keeping
+            ? pin(handle, .data, number)
+            : BlockPin(owning: walk.window.read(handle, of: self, upTo: dataEnd).take())
+    }
+
+    private func handle(
+        _ number: Int, keeping: Bool, _ walk: inout TableWalk
+    ) throws(StorageError) -> BlockHandle {
+        var value = UnsafeRawBufferPointer(start: nil, count: 0)
+        if let ends = partEnds {
+            if !walk.holds(number, of: self) {
+                try hold(ends.partitioningIndex { $0 > number }, keeping: keeping, &walk)
+            }
+            if let part = walk.part { value = part.value(number - walk.partStart) }
+        } else {
+            value = indexView.value.value(number)
+        }
+        var reader = ByteReader(value)
         guard let handle = BlockHandle(&reader), handle.lies(within: dataEnd) else {
             throw .corruption(path: file.path, position: dataEnd, detail: "index entry \(number) points nowhere")
         }
-        if keeping, let pin = cache?.pin(table: identity.number, offset: handle.offset) { return pin }
-        let block = try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity)
-        guard keeping, let cache else { return BlockPin(owning: block.take()) }
+        return handle
+    }
+
+    /// Makes `walk` hold a part of the index.
+    private func hold(_ row: Int, keeping: Bool, _ walk: inout TableWalk) throws(StorageError) {
+        guard let ends = partEnds else { return }
+        let start = row > 0 ? ends[row - 1] : 0
+        if walk.holds(start, of: self) { return }
+        var reader = ByteReader(indexView.value.value(row))
+        guard let handle = BlockHandle(&reader), handle.offset >= dataEnd, handle.lies(within: partsEnd) else {
+            throw .corruption(path: file.path, position: partsEnd, detail: "part \(row) of the index lies nowhere")
+        }
+        let pin: BlockPin
+        if keeping {
+            pin = try self.pin(handle, .indexPart, row)
+        } else {
+            let block = try BlockBuffer(reading: handle, kind: .indexPart, from: file, identity: identity)
+            pin = BlockPin(owning: block.take())
+        }
+        guard let view = BlockView(pin.bytes, isKnown: pin.isKnown), view.count == ends[row] - start else {
+            throw .corruption(
+                path: file.path, position: handle.offset, detail: "part \(row) of the index contradicts itself")
+        }
+        walk.hold(pin, view, start: start, of: identity.number)
+    }
+
+    /// A block in the cache, read and put there when it isn't.
+    private func pin(_ handle: BlockHandle, _ kind: BlockKind, _ number: Int) throws(StorageError) -> BlockPin {
+        if let pin = cache?.pin(table: identity.number, offset: handle.offset) { return pin }
+        let block = try BlockBuffer(reading: handle, kind: kind, from: file, identity: identity)
+        guard let cache else { return BlockPin(owning: block.take()) }
         // What contradicts itself must not be met again as known.
-        guard BlockView(block.bytes) != nil else { throw contradiction(number) }
-        return cache.insert(block.take(), table: identity.number, offset: handle.offset)
+        guard BlockView(block.bytes) != nil else { throw contradiction(kind, number) }
+        return cache.insert(
+            block.take(), table: identity.number, offset: handle.offset, isHigh: kind == .indexPart)
     }
 
-    private func contradiction(_ number: Int) -> StorageError {
-        .corruption(path: file.path, position: 0, detail: "data block \(number) contradicts itself")
+    private func contradiction(_ kind: BlockKind, _ number: Int) -> StorageError {
+        .corruption(path: file.path, position: 0, detail: "\(kind) block \(number) contradicts itself")
     }
 
-    /// A checked view of what ``readBlock(_:keeping:)`` gave; the pin must outlive it.
+    /// A checked view of what ``readBlock(_:keeping:_:)`` gave; the pin must outlive it.
     func view(_ block: borrowing BlockPin, block number: Int) throws(StorageError) -> BlockView {
-        guard let view = BlockView(block.bytes, isKnown: block.isKnown) else { throw contradiction(number) }
+        guard let view = BlockView(block.bytes, isKnown: block.isKnown) else { throw contradiction(.data, number) }
         return view
     }
 
@@ -113,9 +198,10 @@ final class Table: Sendable {
         let covered = rangeDeletes?.newest(over: key, upTo: sequence) ?? 0
         let missing = covered > 0 ? Lookup.deleted : .absent
         guard filter.value.mayContain(hash) else { return missing }
-        let number = firstBlock(for: key)
+        var walk = TableWalk()
+        let number = try firstBlock(for: key, keeping: true, &walk)
         guard number < blockCount else { return missing }
-        let buffer = try readBlock(number, keeping: true)
+        let buffer = try readBlock(number, keeping: true, &walk)
         defer { extendLifetime(buffer) }
         let view = try view(buffer, block: number)
         guard let row = view.find(key, hash: hash, trailer: sequence << 8 | 0xff) else { return missing }

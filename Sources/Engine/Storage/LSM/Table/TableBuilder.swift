@@ -10,6 +10,8 @@ struct TableOptions: Hashable, Sendable {
     var bloomBitsPerKey: Int
     /// Of data blocks; a block that it does not make smaller by an eighth stays as it is.
     var compression = BlockCompression.none
+    /// An index that would be larger is cut into parts of ``blockBytes`` with an index of their own.
+    var indexBytes = 128 << 10
 }
 
 struct TableBuilder {
@@ -18,7 +20,7 @@ struct TableBuilder {
     private let options: TableOptions
 
     private var block = BlockBuilder()
-    private var index = BlockBuilder()
+    private var index = IndexBuilder()
     /// Finished bytes that are not in the file yet.
     private var pending: [UInt8] = []
     /// Where `pending` goes in the file.
@@ -81,15 +83,15 @@ struct TableBuilder {
         if let handle = waiting { addToIndex(handle, before: nil) }
         properties.largest = lastKey
         let filter = try append(BloomFilter.build(hashes, bitsPerKey: options.bloomBitsPerKey), .filter)
-        var indexBlock: [UInt8] = []
-        index.finish(into: &indexBlock)
-        let indexHandle = try append(indexBlock, .index)
+        let hasParts = index.bytes > options.indexBytes
+        let indexHandle = try hasParts ? appendIndexParts() : append(index.block(index.rows), .index)
         let rangeHandle =
             rangeDeletes.isEmpty ? BlockHandle.none : try append(RangeTombstones.encode(rangeDeletes), .rangeDeletes)
         let propertiesHandle = try append(properties.encode(), .properties)
         let footer = TableFooter(
             identity: identity, filter: filter, index: indexHandle, rangeDeletes: rangeHandle,
-            properties: propertiesHandle, fileSize: bytesWritten + UInt64(TableFooter.bytes))
+            properties: propertiesHandle, fileSize: bytesWritten + UInt64(TableFooter.bytes),
+            hasIndexParts: hasParts)
         pending.append(contentsOf: footer.encode())
         try writePending()
         try disk { () throws(FileIOError) in try file.sync() }
@@ -106,13 +108,24 @@ struct TableBuilder {
 
     /// Enters a block under the shortest key that is at least its last key and less than the next block's first.
     private mutating func addToIndex(_ handle: BlockHandle, before next: UnsafeRawBufferPointer?) {
-        var value: [UInt8] = []
-        handle.encode(into: &value)
-        let separator = next.map { Self.separator(between: lastKey, and: $0) } ?? lastKey
-        separator.withUnsafeBytes { separator in
-            value.withUnsafeBytes { value in index.add(key: separator, hash: 0, trailer: 0, value: value) }
-        }
+        index.add(next.map { Self.separator(between: lastKey, and: $0) } ?? lastKey, handle)
         waiting = nil
+    }
+
+    /// Writes the index in parts and then the index of the parts, whose place it returns.
+    private mutating func appendIndexParts() throws(StorageError) -> BlockHandle {
+        var top = BlockBuilder()
+        for part in index.parts(of: options.blockBytes) {
+            let handle = try append(index.block(part), .indexPart)
+            index.key(part.upperBound - 1).withUnsafeBytes { key in
+                IndexBuilder.partValue(handle, end: part.upperBound).withUnsafeBytes { value in
+                    top.add(key: key, hash: 0, trailer: 0, value: value)
+                }
+            }
+        }
+        var bytes: [UInt8] = []
+        top.finish(into: &bytes)
+        return try append(bytes, .index)
     }
 
     static func separator(between last: [UInt8], and next: UnsafeRawBufferPointer) -> [UInt8] {

@@ -22,12 +22,17 @@ struct TableFooter: Hashable {
     var rangeDeletes: BlockHandle
     var properties: BlockHandle
     var fileSize: UInt64
+    /// The index names parts of the index instead of data blocks.
+    var hasIndexParts = false
+
+    /// Bits of the flags field.
+    private static let indexPartsFlag: UInt32 = 1
 
     func encode() -> [UInt8] {
         var output: [UInt8] = []
         output.append(littleEndian: Self.magic)
         output.append(littleEndian: Self.version)
-        output.append(littleEndian: UInt32(0))
+        output.append(littleEndian: hasIndexParts ? Self.indexPartsFlag : 0)
         output.append(littleEndian: identity.store)
         output.append(littleEndian: identity.number)
         filter.encode(into: &output)
@@ -43,7 +48,7 @@ struct TableFooter: Hashable {
 
     init(
         identity: TableIdentity, filter: BlockHandle, index: BlockHandle, rangeDeletes: BlockHandle,
-        properties: BlockHandle, fileSize: UInt64
+        properties: BlockHandle, fileSize: UInt64, hasIndexParts: Bool = false
     ) {
         self.identity = identity
         self.filter = filter
@@ -51,6 +56,7 @@ struct TableFooter: Hashable {
         self.rangeDeletes = rangeDeletes
         self.properties = properties
         self.fileSize = fileSize
+        self.hasIndexParts = hasIndexParts
     }
 
     /// Reads the last 96 bytes of a table of `fileSize` bytes at `path`.
@@ -72,6 +78,10 @@ struct TableFooter: Hashable {
         guard fields.version == Self.version else {
             throw .unsupportedVersion(path: path, found: fields.version, supported: Self.version)
         }
+        guard fields.flags & ~Self.indexPartsFlag == 0 else {
+            throw corrupt(
+                "the footer has flags \(fields.flags) that this build does not know; use the one that wrote it")
+        }
         guard let footer = fields.footer, footer.fileSize == fileSize else {
             throw corrupt("the footer describes a file of another size than \(fileSize)")
         }
@@ -88,6 +98,7 @@ struct TableFooter: Hashable {
     private struct Fields {
         var magic: UInt64 = 0
         var version: UInt32 = 0
+        var flags: UInt32 = 0
         var checksum: UInt32 = 0
         var footer: TableFooter?
 
@@ -97,14 +108,16 @@ struct TableFooter: Hashable {
             var reader = ByteReader(buffer)
             magic = reader.read(UInt64.self) ?? 0
             version = reader.read(UInt32.self) ?? 0
-            guard reader.read(UInt32.self) != nil, let store = reader.read(UInt64.self),
+            flags = reader.read(UInt32.self) ?? 0
+            guard let store = reader.read(UInt64.self),
                 let number = reader.read(UInt64.self), let filter = BlockHandle(&reader),
                 let index = BlockHandle(&reader), let rangeDeletes = BlockHandle(&reader),
                 let properties = BlockHandle(&reader), let fileSize = reader.read(UInt64.self)
             else { return }
             footer = TableFooter(
                 identity: TableIdentity(store: store, number: number), filter: filter, index: index,
-                rangeDeletes: rangeDeletes, properties: properties, fileSize: fileSize)
+                rangeDeletes: rangeDeletes, properties: properties, fileSize: fileSize,
+                hasIndexParts: flags & TableFooter.indexPartsFlag != 0)
         }
     }
 }
