@@ -144,8 +144,8 @@ let package = Package(
         tests("TelemetryTests", ["Telemetry", "TestSupport"]),
         tests("MemoryTests", ["Memory"]),
         tests("RecordsTests", ["Records", "CEngine"]),
-        tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine"]),
-        tests("StorageTests", ["Storage", "SimulatedIO", "PosixIO", "FileIO", "Memory", "CEngine"]),
+        tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine", "TestSupport"]),
+        tests("StorageTests", ["Storage", "SimulatedIO", "PosixIO", "FileIO", "Memory", "CEngine", "TestSupport"]),
         .target(
             name: "RaftSimulation", dependencies: ["Raft"], path: "Tests/Simulation/RaftSimulation",
             swiftSettings: settings),

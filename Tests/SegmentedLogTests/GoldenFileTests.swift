@@ -1,0 +1,48 @@
+// Golden files of the segmented log and of term and vote: read as ever, written as ever.
+import FileIO
+import SegmentedLog
+import SimulatedIO
+import TestSupport
+import Testing
+
+@Suite struct GoldenFileTests {
+    private static func model() -> (LogModel, [FrameBatch]) {
+        var model = LogModel()
+        let batches = (0..<12).map { step in model.grow(frames: step % 3 + 1, seed: UInt64(step)) }
+        return (model, batches)
+    }
+
+    private static func make() throws -> [(name: String, bytes: [UInt8])] {
+        let disk = SimulatedFileSystem(seed: 1)
+        let log = try SegmentedLog.open(
+            directory: "log", fileSystem: disk, options: SegmentedLogTests.smallOptions())
+        for (number, batch) in model().1.enumerated() {
+            try log.append(batch, durability: number % 2 == 0 ? .power : .process)
+        }
+        try log.sync()
+        let state = try HardStateFile.open(path: "log/group.state", fileSystem: disk)
+        try state.store(term: 3, vote: 1)
+        try state.store(term: 4, vote: 2)
+        return try disk.list("log").map { ($0, try disk.readFile("log/" + $0) ?? []) }
+    }
+
+    @Test func isReadAndWrittenAsEver() throws {
+        let fixture = Fixture("SegmentedLog")
+        if Fixture.isRewriting { try fixture.save(Self.make()) }
+        let files = try fixture.load()
+        #expect(files.count { $0.name.hasSuffix(".log") } > 1 && files.contains { $0.name.hasSuffix(".index") })
+        let disk = SimulatedFileSystem(seed: 2)
+        try disk.createDirectory("log")
+        for file in files { try disk.open("log/" + file.name, .create).write(bytes: file.bytes, at: 0) }
+        let options = SegmentedLogTests.smallOptions()
+        #expect(try SegmentedLog.verify(directory: "log", fileSystem: disk, options: options) == [])
+        let log = try SegmentedLog.open(directory: "log", fileSystem: disk, options: options)
+        try Self.model().0.check(log)
+        #expect(try #require(HardStateFile.open(path: "log/group.state", fileSystem: disk).load()) == (4, 2))
+        let made = try Self.make()
+        #expect(made.map(\.name) == files.map(\.name))
+        for (one, other) in zip(made, files) {
+            #expect(one.bytes == other.bytes, "\(other.name) is written differently: is it another format version?")
+        }
+    }
+}
