@@ -62,7 +62,7 @@ extension LSMStore {
         do throws(StorageError) {
             maintenance.job = try CompactionJob(plan, version: version, snapshots: snapshots.all, space: space)
         } catch {
-            try fail(nil, error, &maintenance)
+            try fail(error, &maintenance)
         }
     }
 
@@ -83,26 +83,23 @@ extension LSMStore {
     }
 
     private func advance(_ maintenance: inout Maintenance) throws(StorageError) {
-        guard let job = maintenance.job else { return }
         var number = maintenance.state.nextNumber
-        let isDone: Bool
+        let isDone: Bool?
         do throws(StorageError) {
-            isDone = try job.step {
+            isDone = try maintenance.job?.step {
                 number += 1
                 return number - 1
             }
             maintenance.state.nextNumber = number
         } catch {
             maintenance.state.nextNumber = number
-            maintenance.job = nil
-            return try fail(job, error, &maintenance)
+            maintenance.job.take()?.abandon()
+            return try fail(error, &maintenance)
         }
-        guard isDone else { return }
-        maintenance.job = nil
-        try install(job, &maintenance)
+        if isDone == true, let job = maintenance.job.take() { try install(job, &maintenance) }
     }
 
-    private func install(_ job: CompactionJob, _ maintenance: inout Maintenance) throws(StorageError) {
+    private func install(_ job: consuming CompactionJob, _ maintenance: inout Maintenance) throws(StorageError) {
         let inputs = job.plan.inputs + job.plan.overlapping
         var edit = VersionEdit()
         edit.added = job.outputs.map { $0.metadata }
@@ -119,9 +116,8 @@ extension LSMStore {
 
     /// A full disk only pauses compaction: what is there stays good and readable. Anything else ends all writing.
     private func fail(
-        _ job: CompactionJob?, _ error: StorageError, _ maintenance: inout Maintenance
+        _ error: StorageError, _ maintenance: inout Maintenance
     ) throws(StorageError) {
-        job?.abandon()
         if case .io(let cause) = error, cause.reason == .noSpace, cause.operation != .sync {
             maintenance.compactionPause = Self.compactionPauseCalls
             return

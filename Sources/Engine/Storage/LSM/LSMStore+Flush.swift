@@ -73,8 +73,9 @@ extension LSMStore {
 
     private func add(_ memtable: MemTable, to builder: inout TableBuilder) throws(StorageError) {
         // Readers without a snapshot that may still see an older version hold the memtable itself.
-        var rule = GarbageRule(snapshots: snapshots.all)
-        let deletes = SurvivingDeletes(memtable.deletes.fragments.map { [$0] } ?? [], rule: rule) { _, _ in false }
+        let stripes = SnapshotStripes(snapshots.all)
+        var rule = GarbageRule(stripes)
+        let deletes = SurvivingDeletes(memtable.deletes.fragments.map { [$0] } ?? [], stripes) { _, _ in false }
         let hasDeletes = !deletes.isEmpty
         var node = memtable.list.firstNode
         while node != 0 {

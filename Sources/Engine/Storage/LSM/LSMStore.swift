@@ -102,8 +102,7 @@ public final class LSMStore: KeyValueStore {
     public func close() {
         maintenance.withLock { state in
             state.failure = "the store was closed"
-            state.job?.abandon()
-            state.job = nil
+            state.job.take()?.abandon()
             state.lock.release()
         }
         writer.withLock { $0.failure = "the store was closed" }

@@ -3,7 +3,7 @@
 // recovery removes. One thread at a time, the one that holds the maintenance lock.
 internal import FileIO
 
-final class CompactionJob: @unchecked Sendable {
+struct CompactionJob: ~Copyable, @unchecked Sendable {
     // @unchecked: lives inside the maintenance mutex and is touched only there.
     let plan: CompactionPlan
     private let space: TableSpace
@@ -32,10 +32,11 @@ final class CompactionJob: @unchecked Sendable {
         var runs = plan.level == 0 ? plan.inputs.map { [$0] } : [plan.inputs]
         if !plan.overlapping.isEmpty { runs.append(plan.overlapping) }
         merge = RunMerge(memtables: [], tables: runs, keepsBlocks: false)
-        rule = GarbageRule(snapshots: snapshots)
+        let stripes = SnapshotStripes(snapshots)
+        rule = GarbageRule(stripes)
         let deepest = Array(version.levels[below...])
         deeper = DeeperLevels(deepest)
-        deletes = SurvivingDeletes((plan.inputs + plan.overlapping).compactMap { $0.rangeDeletes }, rule: rule) {
+        deletes = SurvivingDeletes((plan.inputs + plan.overlapping).compactMap { $0.rangeDeletes }, stripes) {
             start, end in
             deepest.allSatisfy { $0.allSatisfy { !$0.metadata.overlaps(from: start, to: end) } }
         }
@@ -48,7 +49,7 @@ final class CompactionJob: @unchecked Sendable {
     /// Merges about ``stepBytes`` more.
     /// - Parameter number: gives a fresh file number.
     /// - Returns: true when everything is written and synced, names included.
-    func step(_ number: () -> UInt64) throws(StorageError) -> Bool {
+    mutating func step(_ number: () -> UInt64) throws(StorageError) -> Bool {
         var bytes = 0
         while merge.isValid, bytes < Self.stepBytes {
             let key = merge.key
@@ -69,13 +70,13 @@ final class CompactionJob: @unchecked Sendable {
         return true
     }
 
-    private func add(
+    private mutating func add(
         _ key: UnsafeRawBufferPointer, _ trailer: UInt64, _ value: UnsafeRawBufferPointer, _ number: () -> UInt64
     ) throws(StorageError) {
-        if let current = builder, current.startsNewKey(key), cuts.cut(before: key, size: current.bytesWritten) {
+        if let size = builder?.bytesWritten, builder?.startsNewKey(key) == true, cuts.cut(before: key, size: size) {
             try finishOutput(before: [UInt8](key))
         }
-        if builder == nil {
+        if builderFile == nil {
             builderNumber = number()
             files.append(builderNumber)
             cuts.begin(at: key)
@@ -87,18 +88,18 @@ final class CompactionJob: @unchecked Sendable {
     }
 
     /// Range deletes that outlive all entries get one entry to live with: the delete of their first key.
-    private func addLastDeletes(_ number: () -> UInt64) throws(StorageError) {
-        guard builder == nil, let first = deletes.output(from: outputStart, to: nil).first else { return }
+    private mutating func addLastDeletes(_ number: () -> UInt64) throws(StorageError) {
+        guard builderFile == nil, let first = deletes.output(from: outputStart, to: nil).first else { return }
         try first.start.withRawBytes { (key) throws(StorageError) in
             let trailer = first.sequence << 8 | UInt64(OperationKind.delete.rawValue)
             try add(key, trailer, UnsafeRawBufferPointer(start: nil, count: 0), number)
         }
     }
 
-    private func finishOutput(before next: [UInt8]?) throws(StorageError) {
+    private mutating func finishOutput(before next: [UInt8]?) throws(StorageError) {
         builder?.add(rangeDeletes: deletes.output(from: outputStart, to: next))
         outputStart = next
-        guard builder != nil, let file = builderFile, let summary = try builder?.finish() else { return }
+        guard let file = builderFile, let summary = try builder?.finish() else { return }
         let metadata = TableMetadata(number: builderNumber, level: plan.outputLevel, summary: summary)
         outputs.append(try Table(file, metadata: metadata, store: space.store, cache: space.cache))
         builder = nil

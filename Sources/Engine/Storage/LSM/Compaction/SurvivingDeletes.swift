@@ -3,15 +3,15 @@
 
 struct SurvivingDeletes {
     private let all: RangeTombstones
-    private let snapshots: GarbageRule
+    private let stripes: SnapshotStripes
     /// True when no deeper level can hold a key from `start` to `end`.
     private let isBottom: ([UInt8], [UInt8]) -> Bool
 
     init(
-        _ sources: [RangeTombstones], rule: GarbageRule, isBottom: @escaping ([UInt8], [UInt8]) -> Bool
+        _ sources: [RangeTombstones], _ stripes: SnapshotStripes, isBottom: @escaping ([UInt8], [UInt8]) -> Bool
     ) {
         all = RangeTombstones(sources.flatMap { $0.tombstones })
-        snapshots = rule
+        self.stripes = stripes
         self.isBottom = isBottom
     }
 
@@ -20,8 +20,8 @@ struct SurvivingDeletes {
     /// True when whoever sees this version of `key` sees it deleted.
     func cover(_ key: UnsafeRawBufferPointer, sequence: UInt64) -> Bool {
         guard let fragment = all.fragment(over: key) else { return false }
-        let stripe = snapshots.stripe(of: sequence)
-        return fragment.sequences.contains { $0 > sequence && snapshots.stripe(of: $0) == stripe }
+        let stripe = stripes.stripe(of: sequence)
+        return fragment.sequences.contains { $0 > sequence && stripes.stripe(of: $0) == stripe }
     }
 
     /// What an output for keys from `start` (nil: the least) to `end` (excluded; nil: no end) has to carry.
@@ -35,11 +35,11 @@ struct SurvivingDeletes {
             guard low.lexicographicallyPrecedes(high) else { continue }
             var lastStripe: UInt64?
             for sequence in fragment.sequences {
-                let stripe = snapshots.stripe(of: sequence)
+                let stripe = stripes.stripe(of: sequence)
                 // The newest one that a reader sees hides the older ones from it.
                 if stripe == lastStripe { continue }
                 lastStripe = stripe
-                if snapshots.isSeenByAll(sequence), isBottom(low, high) { continue }
+                if stripes.isSeenByAll(sequence), isBottom(low, high) { continue }
                 kept.append(RangeTombstone(start: low, end: high, sequence: sequence))
             }
         }

@@ -33,118 +33,175 @@ func keyFingerprint(_ hash: UInt64) -> UInt8 {
     UInt8(truncatingIfNeeded: hash &>> 24)
 }
 
-struct BlockBuilder {
-    private var keys: [UInt8] = []
-    private var keyEnds: [Int] = []
-    private var values: [UInt8] = []
-    private var valueEnds: [Int] = []
-    private var trailers: [UInt64] = []
-    private var fingerprints: [UInt8] = []
+struct BlockBuilder: ~Copyable {
+    private var keys = ByteColumn(capacity: 4096)
+    private var values = ByteColumn(capacity: 8192)
+    /// Where each row's key and value end, 32 bits each: a block stays below ``BlockFrame/sizeMax``.
+    private var keyEnds = ByteColumn(capacity: 1024)
+    private var valueEnds = ByteColumn(capacity: 1024)
+    private var trailers = ByteColumn(capacity: 2048)
+    private var fingerprints = ByteColumn(capacity: 256)
+    private var trailerLeast = UInt64.max
+    private var trailerMost: UInt64 = 0
+    private(set) var count = 0
 
-    var count: Int { keyEnds.count }
-    var isEmpty: Bool { keyEnds.isEmpty }
+    var isEmpty: Bool { count == 0 }
 
     /// Bytes of the finished block at most, give or take the shared prefix.
     func bytes(adding key: Int, _ value: Int) -> Int {
         // 17 bytes a row: head 4, ends 2 + 2, trailer 8, fingerprint 1.
-        BlockField.columns + keys.count + values.count + key + value + (count + 1) * 17
+        BlockField.columns &+ keys.count &+ values.count &+ key &+ value &+ (count &+ 1) &* 17
     }
 
     /// Keys must come in order, versions of one key newest first.
     mutating func add(key: UnsafeRawBufferPointer, hash: UInt64, trailer: UInt64, value: UnsafeRawBufferPointer) {
-        keys.append(contentsOf: key)
-        keyEnds.append(keys.count)
-        values.append(contentsOf: value)
-        valueEnds.append(values.count)
+        keys.append(key)
+        values.append(value)
+        precondition(max(keys.count, values.count) <= BlockFrame.sizeMax, "a block stays below 1 GiB")
+        keyEnds.append(UInt32(truncatingIfNeeded: keys.count))
+        valueEnds.append(UInt32(truncatingIfNeeded: values.count))
         trailers.append(trailer)
         fingerprints.append(keyFingerprint(hash))
+        trailerLeast = min(trailerLeast, trailer)
+        trailerMost = max(trailerMost, trailer)
+        count &+= 1
     }
 
     /// Appends the block to `output` and starts a new one.
     mutating func finish(into output: inout [UInt8]) {
         precondition(!isEmpty, "a block holds at least one entry")
+        let layout = BlockLayout(
+            count: count, prefix: sharedPrefix(), keyBytes: keys.count, valueBytes: values.count,
+            trailerSpread: trailerMost - trailerLeast)
         let start = output.count
-        let prefix = sharedPrefix()
-        let suffixBytes = keys.count - prefix * count
-        let offsetWidth = max(suffixBytes, values.count) <= Int(UInt16.max) ? 2 : 4
-        let base = trailers.min() ?? 0
-        let spread = (trailers.max() ?? 0) - base
-        let trailerWidth = spread == 0 ? 0 : spread <= UInt64(UInt32.max) ? 4 : 8
-
-        output.append(littleEndian: UInt32(count))
-        output.append(UInt8(offsetWidth))
-        output.append(UInt8(trailerWidth))
-        output.append(littleEndian: UInt16(0))
-        output.append(littleEndian: UInt32(prefix))
-        output.append(littleEndian: UInt32(0))
-        output.append(littleEndian: base)
-        output.append(contentsOf: fingerprints)
-        let group = BlockField.fingerprintGroup
-        output.append(contentsOf: repeatElement(0, count: (group - count % group) % group))
-        appendHeads(to: &output, prefix: prefix)
-        for trailer in trailers {
-            if trailerWidth == 4 { output.append(littleEndian: UInt32(trailer - base)) }
-            if trailerWidth == 8 { output.append(littleEndian: trailer - base) }
+        output.append(contentsOf: repeatElement(0, count: layout.size))
+        output.withUnsafeMutableBytes { output in
+            let block = UnsafeMutableRawBufferPointer(rebasing: output[start...])
+            storeHeader(layout, in: block)
+            storeRows(layout, in: block)
+            storeEnds(layout, in: block)
+            storeBytes(layout, in: block)
         }
-        for (row, end) in keyEnds.enumerated() {
-            output.append(offset: end - prefix * (row + 1), width: offsetWidth)
-        }
-        for end in valueEnds { output.append(offset: end, width: offsetWidth) }
-        appendKeys(to: &output, prefix: prefix)
-        output.append(contentsOf: values)
-        output.store(littleEndian: UInt32(output.count - start), at: start + BlockField.size)
         removeAll()
     }
 
     /// Length of the prefix that all keys share: the keys are sorted, so that of the first and the last.
     private func sharedPrefix() -> Int {
-        keys.withUnsafeBytes { keys in
-            let lastStart = count > 1 ? keyEnds[count - 2] : 0
-            let limit = min(keyEnds[0], keys.count - lastStart)
-            var length = 0
-            while length < limit, keys[length] == keys[lastStart + length] { length += 1 }
-            return length
-        }
+        let keys = keys.bytes
+        let lastStart = count > 1 ? Int(keyEnds.value(count - 2, as: UInt32.self)) : 0
+        let limit = min(Int(keyEnds.value(0, as: UInt32.self)), keys.count - lastStart)
+        var length = 0
+        while length < limit, keys[length] == keys[lastStart + length] { length += 1 }
+        return length
     }
 
-    private func appendHeads(to output: inout [UInt8], prefix: Int) {
-        keys.withUnsafeBytes { keys in
-            var start = 0
-            for end in keyEnds {
-                let key = UnsafeRawBufferPointer(rebasing: keys[start..<end])
-                output.append(littleEndian: keyHead(key, from: prefix))
-                start = end
+    private func storeHeader(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
+        block.store(UInt32(count), at: BlockField.count)
+        block[BlockField.offsetWidth] = UInt8(layout.offsetWidth)
+        block[BlockField.trailerWidth] = UInt8(layout.trailerWidth)
+        block.store(UInt32(layout.prefix), at: BlockField.prefixLength)
+        block.store(UInt32(layout.size), at: BlockField.size)
+        block.store(trailerLeast, at: BlockField.trailerBase)
+    }
+
+    private func storeRows(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
+        block.copy(fingerprints.bytes, to: BlockField.columns)
+        let keys = keys.bytes
+        var start = 0
+        for row in 0..<count {
+            let end = Int(keyEnds.value(row, as: UInt32.self))
+            let key = UnsafeRawBufferPointer(rebasing: keys[start..<end])
+            block.store(keyHead(key, from: layout.prefix), at: layout.heads &+ row &* 4)
+            start = end
+            guard layout.trailerWidth > 0 else { continue }
+            let trailer = trailers.value(row, as: UInt64.self) &- trailerLeast
+            if layout.trailerWidth == 4 {
+                block.store(UInt32(truncatingIfNeeded: trailer), at: layout.trailers &+ row &* 4)
+            } else {
+                block.store(trailer, at: layout.trailers &+ row &* 8)
             }
         }
     }
 
-    private func appendKeys(to output: inout [UInt8], prefix: Int) {
-        keys.withUnsafeBytes { keys in
-            output.append(contentsOf: keys[..<prefix])
-            var start = 0
-            for end in keyEnds {
-                output.append(contentsOf: keys[start + prefix..<end])
-                start = end
+    private func storeEnds(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
+        for row in 0..<count {
+            let key = keyEnds.value(row, as: UInt32.self) &- UInt32(layout.prefix &* (row &+ 1))
+            let value = valueEnds.value(row, as: UInt32.self)
+            if layout.offsetWidth == 2 {
+                block.store(UInt16(truncatingIfNeeded: key), at: layout.keyEnds &+ row &* 2)
+                block.store(UInt16(truncatingIfNeeded: value), at: layout.valueEnds &+ row &* 2)
+            } else {
+                block.store(key, at: layout.keyEnds &+ row &* 4)
+                block.store(value, at: layout.valueEnds &+ row &* 4)
             }
         }
+    }
+
+    private func storeBytes(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
+        let keys = keys.bytes
+        block.copy(UnsafeRawBufferPointer(rebasing: keys[..<layout.prefix]), to: layout.prefixStart)
+        var place = layout.prefixStart + layout.prefix
+        var start = 0
+        for row in 0..<count {
+            let end = Int(keyEnds.value(row, as: UInt32.self))
+            block.copy(UnsafeRawBufferPointer(rebasing: keys[start &+ layout.prefix..<end]), to: place)
+            place &+= end &- start &- layout.prefix
+            start = end
+        }
+        block.copy(values.bytes, to: place)
+        precondition(place + values.count == layout.size, "a block is as large as was reckoned")
     }
 
     private mutating func removeAll() {
-        keys.removeAll(keepingCapacity: true)
-        keyEnds.removeAll(keepingCapacity: true)
-        values.removeAll(keepingCapacity: true)
-        valueEnds.removeAll(keepingCapacity: true)
-        trailers.removeAll(keepingCapacity: true)
-        fingerprints.removeAll(keepingCapacity: true)
+        keys.removeAll()
+        values.removeAll()
+        keyEnds.removeAll()
+        valueEnds.removeAll()
+        trailers.removeAll()
+        fingerprints.removeAll()
+        trailerLeast = .max
+        trailerMost = 0
+        count = 0
     }
 }
 
-extension [UInt8] {
-    fileprivate mutating func append(offset: Int, width: Int) {
-        if width == 2 {
-            append(littleEndian: UInt16(offset))
-        } else {
-            append(littleEndian: UInt32(offset))
-        }
+/// Where the columns of a finished block begin.
+private struct BlockLayout {
+    let prefix: Int
+    let offsetWidth: Int
+    let trailerWidth: Int
+    let heads: Int
+    let trailers: Int
+    let keyEnds: Int
+    let valueEnds: Int
+    let prefixStart: Int
+    let size: Int
+
+    init(count: Int, prefix: Int, keyBytes: Int, valueBytes: Int, trailerSpread: UInt64) {
+        let suffixBytes = keyBytes - prefix * count
+        let group = BlockField.fingerprintGroup
+        self.prefix = prefix
+        offsetWidth = max(suffixBytes, valueBytes) <= Int(UInt16.max) ? 2 : 4
+        trailerWidth = trailerSpread == 0 ? 0 : trailerSpread <= UInt64(UInt32.max) ? 4 : 8
+        heads = BlockField.columns + (count + group - 1) / group * group
+        trailers = heads + count * 4
+        keyEnds = trailers + count * trailerWidth
+        valueEnds = keyEnds + count * offsetWidth
+        prefixStart = valueEnds + count * offsetWidth
+        size = prefixStart + prefix + suffixBytes + valueBytes
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    /// Little-endian, at any offset inside.
+    @inline(__always)  // inner loop of block building
+    fileprivate func store<Value: FixedWidthInteger>(_ value: Value, at offset: Int) {
+        storeBytes(of: value.littleEndian, toByteOffset: offset, as: Value.self)
+    }
+
+    fileprivate func copy(_ source: UnsafeRawBufferPointer, to offset: Int) {
+        precondition(offset + source.count <= count, "a copy stays inside the block")
+        guard source.count > 0, let from = source.baseAddress, let start = baseAddress else { return }
+        (start + offset).copyMemory(from: from, byteCount: source.count)
     }
 }

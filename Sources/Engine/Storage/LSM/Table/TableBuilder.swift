@@ -14,7 +14,7 @@ struct TableOptions: Hashable, Sendable {
     var indexBytes = 128 << 10
 }
 
-struct TableBuilder {
+struct TableBuilder: ~Copyable {
     private let file: any File
     private let identity: TableIdentity
     private let options: TableOptions
@@ -23,13 +23,16 @@ struct TableBuilder {
     private var index = IndexBuilder()
     /// Finished bytes that are not in the file yet.
     private var pending: [UInt8] = []
+    /// The block that was finished last; kept for its memory.
+    private var finished: [UInt8] = []
     /// Where `pending` goes in the file.
     private var position: UInt64 = 0
     private var fileChecksum: UInt32 = 0
     /// A finished block whose separator waits for the next key.
     private var waiting: BlockHandle?
-    private var lastKey: [UInt8] = []
+    private var lastKey = KeyMemory()
     private var lastTrailer: UInt64 = 0
+    private var lastHash: UInt64 = 0
     private var hashes: [UInt64] = []
     private var properties = TableProperties()
     private var rangeDeletes: [RangeTombstone] = []
@@ -48,14 +51,14 @@ struct TableBuilder {
 
     /// True when `key` is not the key that was added last.
     func startsNewKey(_ key: UnsafeRawBufferPointer) -> Bool {
-        properties.entries == 0 || lastKey.withUnsafeBytes { compare($0, key) } != 0
+        properties.entries == 0 || compare(lastKey.bytes, key) != 0
     }
 
     /// Adds one version. Keys ascend, versions of one key descend.
     mutating func add(
         key: UnsafeRawBufferPointer, trailer: UInt64, value: UnsafeRawBufferPointer
     ) throws(StorageError) {
-        let order = properties.entries == 0 ? -1 : lastKey.withUnsafeBytes { compare($0, key) }
+        let order = properties.entries == 0 ? -1 : compare(lastKey.bytes, key)
         precondition(order < 0 || order == 0 && trailer < lastTrailer, "a table's entries are added in order")
         // All versions of a key stay in one block, so that the index needs no versions.
         if order < 0 {
@@ -63,11 +66,11 @@ struct TableBuilder {
                 try finishBlock()
             }
             if let handle = waiting { addToIndex(handle, before: key) }
-            hashes.append(keyHash(key))
-            lastKey.removeAll(keepingCapacity: true)
-            lastKey.append(contentsOf: key)
+            lastHash = keyHash(key)
+            hashes.append(lastHash)
+            lastKey.set(key)
         }
-        block.add(key: key, hash: hashes[hashes.count - 1], trailer: trailer, value: value)
+        block.add(key: key, hash: lastHash, trailer: trailer, value: value)
         lastTrailer = trailer
         properties.count(key: key, trailer: trailer, value: value)
     }
@@ -81,7 +84,7 @@ struct TableBuilder {
         precondition(properties.entries > 0, "a table holds at least one entry")
         try finishBlock()
         if let handle = waiting { addToIndex(handle, before: nil) }
-        properties.largest = lastKey
+        properties.largest = [UInt8](lastKey.bytes)
         let filter = try append(BloomFilter.build(hashes, bitsPerKey: options.bloomBitsPerKey), .filter)
         let hasParts = index.bytes > options.indexBytes
         let indexHandle = try hasParts ? appendIndexParts() : append(index.block(index.rows), .index)
@@ -100,15 +103,16 @@ struct TableBuilder {
     }
 
     private mutating func finishBlock() throws(StorageError) {
-        var bytes: [UInt8] = []
-        block.finish(into: &bytes)
-        waiting = try append(bytes, .data)
+        finished.removeAll(keepingCapacity: true)
+        block.finish(into: &finished)
+        waiting = try append(finished, .data)
         properties.blocks += 1
     }
 
     /// Enters a block under the shortest key that is at least its last key and less than the next block's first.
     private mutating func addToIndex(_ handle: BlockHandle, before next: UnsafeRawBufferPointer?) {
-        index.add(next.map { Self.separator(between: lastKey, and: $0) } ?? lastKey, handle)
+        let last = [UInt8](lastKey.bytes)
+        index.add(next.map { Self.separator(between: last, and: $0) } ?? last, handle)
         waiting = nil
     }
 
