@@ -28,7 +28,7 @@ import Testing
         return output
     }
 
-    @Test(arguments: [1, 1 << 30, 1 << 60] as [UInt64]) func roundTrips(spread: UInt64) throws {
+    @Test(arguments: [1, 1 << 12, 1 << 30, 1 << 60] as [UInt64]) func roundTrips(spread: UInt64) throws {
         for seed in 1...15 as ClosedRange<UInt64> {
             var random = SplitMix(seed)
             let entries = Self.entries(&random, spread: spread)
@@ -50,6 +50,27 @@ import Testing
                         #expect(view.find(key, hash: keyHash(key), trailer: limit) == exact, "seed \(seed)")
                     }
                 }
+            }
+        }
+    }
+
+    /// Keys or values of one size need no column of ends, whatever the size.
+    @Test(arguments: [(8, 0), (8, 100), (0, 9), (20, -1), (-1, 20), (-1, -1)])
+    func evenSizesTakeOneNumber(keyBytes: Int, valueBytes: Int) throws {
+        let entries: [Entry] = (0..<40).map { number in
+            let count = keyBytes < 0 ? 3 + number % 5 : keyBytes
+            let key = keyBytes == 0 ? [] : [UInt8(number)] + [UInt8](repeating: 7, count: count - 1)
+            let value = [UInt8](repeating: UInt8(number), count: valueBytes < 0 ? number : valueBytes)
+            return (key, UInt64(1000 - number), value)
+        }
+        let block = Self.build(entries)
+        #expect(block[BlockField.keyWidth] == (keyBytes < 0 ? 2 : 0))
+        #expect(block[BlockField.valueWidth] == (valueBytes < 0 ? 2 : 0))
+        try block.withUnsafeBytes { buffer in
+            let view = try #require(BlockView(buffer))
+            for (row, entry) in entries.enumerated() {
+                #expect(Array(view.prefix) + Array(view.suffix(row)) == entry.key)
+                #expect(view.trailer(row) == entry.trailer && Array(view.value(row)) == entry.value)
             }
         }
     }

@@ -4,14 +4,17 @@
 /// Byte offsets of a block's fixed header.
 enum BlockField {
     static let count = 0
-    static let offsetWidth = 4
+    static let keyWidth = 4
     static let trailerWidth = 5
+    static let valueWidth = 6
     static let prefixLength = 8
     static let size = 12
     static let trailerBase = 16
     static let columns = 24
     /// The fingerprint column is padded to this, so that it can be compared 16 at a time.
     static let fingerprintGroup = 16
+    /// Of the one number that stands for a column of ends whose rows all have the same size.
+    static let evenSizeBytes = 4
 }
 
 /// Bytes `start ..< start + 4` of a key as a big-endian value, zero-padded, so that integer order is byte order.
@@ -41,6 +44,9 @@ struct BlockBuilder: ~Copyable {
     private var valueEnds = ByteColumn(capacity: 1024)
     private var trailers = ByteColumn(capacity: 2048)
     private var fingerprints = ByteColumn(capacity: 256)
+    /// False once a row's key or value is of another size than the first row's.
+    private var isKeyEven = true
+    private var isValueEven = true
     private var trailerLeast = UInt64.max
     private var trailerMost: UInt64 = 0
     private(set) var count = 0
@@ -55,6 +61,8 @@ struct BlockBuilder: ~Copyable {
 
     /// Keys must come in order, versions of one key newest first.
     mutating func add(key: UnsafeRawBufferPointer, hash: UInt64, trailer: UInt64, value: UnsafeRawBufferPointer) {
+        isKeyEven = isKeyEven && key.count &* count == keys.count
+        isValueEven = isValueEven && value.count &* count == values.count
         keys.append(key)
         values.append(value)
         precondition(max(keys.count, values.count) <= BlockFrame.sizeMax, "a block stays below 1 GiB")
@@ -70,9 +78,11 @@ struct BlockBuilder: ~Copyable {
     /// Appends the block to `output` and starts a new one.
     mutating func finish(into output: inout [UInt8]) {
         precondition(!isEmpty, "a block holds at least one entry")
+        let prefix = sharedPrefix()
         let layout = BlockLayout(
-            count: count, prefix: sharedPrefix(), keyBytes: keys.count, valueBytes: values.count,
-            trailerSpread: trailerMost - trailerLeast)
+            count: count, prefix: prefix,
+            keys: EndColumn(bytes: keys.count - prefix * count, isEven: isKeyEven),
+            values: EndColumn(bytes: values.count, isEven: isValueEven), trailerSpread: trailerMost - trailerLeast)
         let start = output.count
         output.append(contentsOf: repeatElement(0, count: layout.size))
         output.withUnsafeMutableBytes { output in
@@ -97,8 +107,9 @@ struct BlockBuilder: ~Copyable {
 
     private func storeHeader(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
         block.store(UInt32(count), at: BlockField.count)
-        block[BlockField.offsetWidth] = UInt8(layout.offsetWidth)
+        block[BlockField.keyWidth] = UInt8(layout.keys.width)
         block[BlockField.trailerWidth] = UInt8(layout.trailerWidth)
+        block[BlockField.valueWidth] = UInt8(layout.values.width)
         block.store(UInt32(layout.prefix), at: BlockField.prefixLength)
         block.store(UInt32(layout.size), at: BlockField.size)
         block.store(trailerLeast, at: BlockField.trailerBase)
@@ -113,26 +124,36 @@ struct BlockBuilder: ~Copyable {
             let key = UnsafeRawBufferPointer(rebasing: keys[start..<end])
             block.store(keyHead(key, from: layout.prefix), at: layout.heads &+ row &* 4)
             start = end
-            guard layout.trailerWidth > 0 else { continue }
             let trailer = trailers.value(row, as: UInt64.self) &- trailerLeast
-            if layout.trailerWidth == 4 {
-                block.store(UInt32(truncatingIfNeeded: trailer), at: layout.trailers &+ row &* 4)
-            } else {
-                block.store(trailer, at: layout.trailers &+ row &* 8)
+            switch layout.trailerWidth {
+            case 0: break
+            case 2: block.store(UInt16(truncatingIfNeeded: trailer), at: layout.trailers &+ row &* 2)
+            case 4: block.store(UInt32(truncatingIfNeeded: trailer), at: layout.trailers &+ row &* 4)
+            default: block.store(trailer, at: layout.trailers &+ row &* 8)
             }
         }
     }
 
     private func storeEnds(_ layout: BlockLayout, in block: UnsafeMutableRawBufferPointer) {
+        store(keyEnds, layout.keys, at: layout.keyEnds, without: layout.prefix, in: block)
+        store(valueEnds, layout.values, at: layout.valueEnds, without: 0, in: block)
+    }
+
+    /// - Parameter dropped: bytes of each row that are not in the region.
+    private func store(
+        _ ends: borrowing ByteColumn, _ column: EndColumn, at start: Int, without dropped: Int,
+        in block: UnsafeMutableRawBufferPointer
+    ) {
+        if column.width == 0 {
+            block.store(ends.value(0, as: UInt32.self) - UInt32(dropped), at: start)
+            return
+        }
         for row in 0..<count {
-            let key = keyEnds.value(row, as: UInt32.self) &- UInt32(layout.prefix &* (row &+ 1))
-            let value = valueEnds.value(row, as: UInt32.self)
-            if layout.offsetWidth == 2 {
-                block.store(UInt16(truncatingIfNeeded: key), at: layout.keyEnds &+ row &* 2)
-                block.store(UInt16(truncatingIfNeeded: value), at: layout.valueEnds &+ row &* 2)
+            let end = ends.value(row, as: UInt32.self) &- UInt32(truncatingIfNeeded: dropped &* (row &+ 1))
+            if column.width == 2 {
+                block.store(UInt16(truncatingIfNeeded: end), at: start &+ row &* 2)
             } else {
-                block.store(key, at: layout.keyEnds &+ row &* 4)
-                block.store(value, at: layout.valueEnds &+ row &* 4)
+                block.store(end, at: start &+ row &* 4)
             }
         }
     }
@@ -159,16 +180,34 @@ struct BlockBuilder: ~Copyable {
         valueEnds.removeAll()
         trailers.removeAll()
         fingerprints.removeAll()
+        isKeyEven = true
+        isValueEven = true
         trailerLeast = .max
         trailerMost = 0
         count = 0
     }
 }
 
+/// A column that says where each row's bytes end in their region.
+private struct EndColumn {
+    /// Bytes of the region.
+    let bytes: Int
+    /// Bytes of one end; 0: all rows have the same size, which is the column's only number.
+    let width: Int
+
+    init(bytes: Int, isEven: Bool) {
+        self.bytes = bytes
+        width = isEven ? 0 : bytes <= Int(UInt16.max) ? 2 : 4
+    }
+
+    func size(rows: Int) -> Int { width == 0 ? BlockField.evenSizeBytes : width * rows }
+}
+
 /// Where the columns of a finished block begin.
 private struct BlockLayout {
     let prefix: Int
-    let offsetWidth: Int
+    let keys: EndColumn
+    let values: EndColumn
     let trailerWidth: Int
     let heads: Int
     let trailers: Int
@@ -177,18 +216,24 @@ private struct BlockLayout {
     let prefixStart: Int
     let size: Int
 
-    init(count: Int, prefix: Int, keyBytes: Int, valueBytes: Int, trailerSpread: UInt64) {
-        let suffixBytes = keyBytes - prefix * count
+    init(count: Int, prefix: Int, keys: EndColumn, values: EndColumn, trailerSpread: UInt64) {
         let group = BlockField.fingerprintGroup
         self.prefix = prefix
-        offsetWidth = max(suffixBytes, valueBytes) <= Int(UInt16.max) ? 2 : 4
-        trailerWidth = trailerSpread == 0 ? 0 : trailerSpread <= UInt64(UInt32.max) ? 4 : 8
+        self.keys = keys
+        self.values = values
+        trailerWidth =
+            switch trailerSpread {
+            case 0: 0
+            case ...UInt64(UInt16.max): 2
+            case ...UInt64(UInt32.max): 4
+            default: 8
+            }
         heads = BlockField.columns + (count + group - 1) / group * group
         trailers = heads + count * 4
         keyEnds = trailers + count * trailerWidth
-        valueEnds = keyEnds + count * offsetWidth
-        prefixStart = valueEnds + count * offsetWidth
-        size = prefixStart + prefix + suffixBytes + valueBytes
+        valueEnds = keyEnds + keys.size(rows: count)
+        prefixStart = valueEnds + values.size(rows: count)
+        size = prefixStart + prefix + keys.bytes + values.bytes
     }
 }
 

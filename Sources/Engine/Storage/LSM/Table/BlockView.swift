@@ -6,14 +6,13 @@ internal import CEngine
 struct BlockView {
     private let base: UnsafeRawPointer
     let count: Int
-    private let wideOffsets: Bool
     private let trailerWidth: Int
     private let trailerBase: UInt64
     let prefix: UnsafeRawBufferPointer
     private let heads: UnsafeRawPointer
     private let trailers: UnsafeRawPointer
-    private let keyEnds: UnsafeRawPointer
-    private let valueEnds: UnsafeRawPointer
+    private let keyEnds: BlockEnds
+    private let valueEnds: BlockEnds
     private let suffixes: UnsafeRawPointer
     private let values: UnsafeRawPointer
 
@@ -23,74 +22,57 @@ struct BlockView {
     init?(_ buffer: UnsafeRawBufferPointer, isKnown: Bool = false) {
         guard buffer.count > BlockField.columns, let base = buffer.baseAddress else { return nil }
         let count = Int(UInt32(littleEndian: base.loadUnaligned(fromByteOffset: BlockField.count, as: UInt32.self)))
-        let offsetWidth = Int(base.load(fromByteOffset: BlockField.offsetWidth, as: UInt8.self))
+        let keyWidth = Int(base.load(fromByteOffset: BlockField.keyWidth, as: UInt8.self))
+        let valueWidth = Int(base.load(fromByteOffset: BlockField.valueWidth, as: UInt8.self))
         let trailerWidth = Int(base.load(fromByteOffset: BlockField.trailerWidth, as: UInt8.self))
         let prefixLength = Int(
             UInt32(littleEndian: base.loadUnaligned(fromByteOffset: BlockField.prefixLength, as: UInt32.self)))
         let size = Int(UInt32(littleEndian: base.loadUnaligned(fromByteOffset: BlockField.size, as: UInt32.self)))
-        guard count > 0, size == buffer.count, offsetWidth == 2 || offsetWidth == 4,
-            trailerWidth == 0 || trailerWidth == 4 || trailerWidth == 8
+        guard count > 0, size == buffer.count, count < size, BlockEnds.isWidth(keyWidth),
+            BlockEnds.isWidth(valueWidth), [0, 2, 4, 8].contains(trailerWidth)
         else { return nil }
         let group = BlockField.fingerprintGroup
         // Both factors are below 2^32 and below 2^5: no overflow in 64 bits.
         let headStart = BlockField.columns + (count + group - 1) / group * group
-        let prefixStart = headStart + count * (4 + trailerWidth + 2 * offsetWidth)
+        let keyEndStart = headStart + count * (4 + trailerWidth)
+        let valueEndStart = keyEndStart + BlockEnds.bytes(rows: count, width: keyWidth)
+        let prefixStart = valueEndStart + BlockEnds.bytes(rows: count, width: valueWidth)
         guard prefixStart + prefixLength <= size else { return nil }
         self.base = base
         self.count = count
         self.trailerWidth = trailerWidth
-        wideOffsets = offsetWidth == 4
         trailerBase = UInt64(
             littleEndian: base.loadUnaligned(fromByteOffset: BlockField.trailerBase, as: UInt64.self))
         heads = base + headStart
         trailers = heads + count * 4
-        keyEnds = trailers + count * trailerWidth
-        valueEnds = keyEnds + count * offsetWidth
+        keyEnds = BlockEnds(base + keyEndStart, width: keyWidth)
+        valueEnds = BlockEnds(base + valueEndStart, width: valueWidth)
         prefix = UnsafeRawBufferPointer(start: base + prefixStart, count: prefixLength)
         suffixes = base + prefixStart + prefixLength
         let room = size - prefixStart - prefixLength
-        let wide = offsetWidth == 4
-        guard let suffixBytes = Self.lastEnd(keyEnds, count, wide, isKnown), suffixBytes <= room,
-            let valueBytes = Self.lastEnd(valueEnds, count, wide, isKnown), suffixBytes + valueBytes == room
+        guard let suffixBytes = keyEnds.last(rows: count, isKnown: isKnown), suffixBytes <= room,
+            let valueBytes = valueEnds.last(rows: count, isKnown: isKnown), suffixBytes + valueBytes == room
         else { return nil }
         values = suffixes + suffixBytes
     }
 
-    /// The last of a column of ends, or nil when the column ever falls.
-    private static func lastEnd(_ column: UnsafeRawPointer, _ count: Int, _ wide: Bool, _ isKnown: Bool) -> Int? {
-        if isKnown { return load(column, count &- 1, wide) }
-        var previous = 0
-        for row in 0..<count {
-            let end = load(column, row, wide)
-            if end < previous { return nil }
-            previous = end
-        }
-        return previous
-    }
-
-    @inline(__always)  // single loads of the search loops below
-    private static func load(_ column: UnsafeRawPointer, _ row: Int, _ wide: Bool) -> Int {
-        wide
-            ? Int(UInt32(littleEndian: column.loadUnaligned(fromByteOffset: row &* 4, as: UInt32.self)))
-            : Int(UInt16(littleEndian: column.loadUnaligned(fromByteOffset: row &* 2, as: UInt16.self)))
-    }
-
     /// What of the key follows the shared prefix.
     func suffix(_ row: Int) -> UnsafeRawBufferPointer {
-        let start = row == 0 ? 0 : Self.load(keyEnds, row &- 1, wideOffsets)
-        let end = Self.load(keyEnds, row, wideOffsets)
-        return UnsafeRawBufferPointer(start: suffixes + start, count: end &- start)
+        let start = keyEnds.start(row)
+        return UnsafeRawBufferPointer(start: suffixes + start, count: keyEnds.end(row) &- start)
     }
 
     func value(_ row: Int) -> UnsafeRawBufferPointer {
-        let start = row == 0 ? 0 : Self.load(valueEnds, row &- 1, wideOffsets)
-        let end = Self.load(valueEnds, row, wideOffsets)
-        return UnsafeRawBufferPointer(start: values + start, count: end &- start)
+        let start = valueEnds.start(row)
+        return UnsafeRawBufferPointer(start: values + start, count: valueEnds.end(row) &- start)
     }
 
     func trailer(_ row: Int) -> UInt64 {
         switch trailerWidth {
         case 0: trailerBase
+        case 2:
+            trailerBase
+                &+ UInt64(UInt16(littleEndian: trailers.loadUnaligned(fromByteOffset: row &* 2, as: UInt16.self)))
         case 4:
             trailerBase
                 &+ UInt64(UInt32(littleEndian: trailers.loadUnaligned(fromByteOffset: row &* 4, as: UInt32.self)))
@@ -138,5 +120,52 @@ struct BlockView {
             if before { low = middle &+ 1 } else { high = middle }
         }
         return low
+    }
+}
+
+/// A column of ends: where each row's bytes end in their region. Width 0: all rows have the same size.
+private struct BlockEnds {
+    private let column: UnsafeRawPointer
+    private let width: Int
+    /// Bytes of each row when the width is 0.
+    private let evenSize: Int
+
+    static func isWidth(_ width: Int) -> Bool { width == 0 || width == 2 || width == 4 }
+
+    static func bytes(rows: Int, width: Int) -> Int { width == 0 ? BlockField.evenSizeBytes : rows * width }
+
+    /// - Parameter column: the bytes of all rows' ends, which the caller knows to lie inside the block.
+    init(_ column: UnsafeRawPointer, width: Int) {
+        self.column = column
+        self.width = width
+        evenSize = width == 0 ? Int(UInt32(littleEndian: column.loadUnaligned(as: UInt32.self))) : 0
+    }
+
+    @inline(__always)  // single loads of the search loops above
+    func end(_ row: Int) -> Int {
+        switch width {
+        case 0: evenSize &* (row &+ 1)
+        case 2: Int(UInt16(littleEndian: column.loadUnaligned(fromByteOffset: row &* 2, as: UInt16.self)))
+        default: Int(UInt32(littleEndian: column.loadUnaligned(fromByteOffset: row &* 4, as: UInt32.self)))
+        }
+    }
+
+    @inline(__always)
+    func start(_ row: Int) -> Int { row == 0 ? 0 : end(row &- 1) }
+
+    /// The last end, or nil when the column ever falls.
+    func last(rows: Int, isKnown: Bool) -> Int? {
+        if width == 0 {
+            let product = evenSize.multipliedReportingOverflow(by: rows)
+            return product.overflow ? nil : product.partialValue
+        }
+        if isKnown { return end(rows &- 1) }
+        var previous = 0
+        for row in 0..<rows {
+            let end = end(row)
+            if end < previous { return nil }
+            previous = end
+        }
+        return previous
     }
 }

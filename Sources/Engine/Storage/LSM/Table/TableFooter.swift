@@ -11,7 +11,7 @@ struct TableIdentity: Hashable, Sendable {
 
 struct TableFooter: Hashable {
     static let bytes = 96
-    static let version: UInt32 = 1
+    static let version: UInt32 = 2
     /// "STRATSST" read as little endian.
     static let magic: UInt64 = 0x5453_5354_4152_5453
 
