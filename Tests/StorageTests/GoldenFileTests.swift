@@ -50,9 +50,9 @@ import Testing
         #expect(withRangeDeletes > 0)
     }
 
-    /// A file of version 2, sealed as that version would: the version is at `field`, the checksum of `sealed` at `sum`.
+    /// A file of the version after `version`, sealed as that one would: the version is at `field`, the checksum of `sealed` at `sum`.
     private func laterVersion(
-        _ golden: GoldenStore, _ name: String, field: Int, sealed: Range<Int>, sum: Int
+        _ golden: GoldenStore, _ name: String, version: UInt32 = 1, field: Int, sealed: Range<Int>, sum: Int
     ) throws -> StorageError? {
         let files = try Self.fixture(golden)
         let position = try #require(files.firstIndex { $0.name.hasSuffix(name) })
@@ -60,21 +60,21 @@ import Testing
         func place(_ offset: Int) -> Int { offset < 0 ? bytes.count + offset : offset }
         let (field, sum) = (place(field), place(sum))
         let sealed = place(sealed.lowerBound)..<(sealed.upperBound <= 0 ? place(sealed.upperBound) : sealed.upperBound)
-        #expect(bytes[field..<field + 4].elementsEqual([1, 0, 0, 0]), "the version is where it always was")
-        bytes.store(littleEndian: UInt32(2), at: field)
+        #expect(bytes[field..<field + 4].elementsEqual([UInt8(version), 0, 0, 0]), "the version is where it always was")
+        bytes.store(littleEndian: version + 1, at: field)
         bytes.store(littleEndian: bytes[sealed].withUnsafeBytes { strata_crc32c(0, $0.baseAddress, $0.count) }, at: sum)
         let system = SimulatedFileSystem(seed: 1)
         try golden.place(files, in: system)
         let path = golden.path(of: files[position].name)
         try system.setBytes(path, bytes)
         let error = #expect(throws: StorageError.self) { try golden.content(system) }
-        #expect(error == .unsupportedVersion(path: path, found: 2, supported: 1))
+        #expect(error == .unsupportedVersion(path: path, found: version + 1, supported: version))
         #expect(error?.description.contains("use the build that wrote it") == true)
         return error
     }
 
     @Test func laterVersionsAreNamed() throws {
-        _ = try laterVersion(.tree, ".sst", field: -88, sealed: -96..<(-4), sum: -4)
+        _ = try laterVersion(.tree, ".sst", version: TableFooter.version, field: -88, sealed: -96..<(-4), sum: -4)
         _ = try laterVersion(.hashLog, "000001.data", field: 8, sealed: 0..<36, sum: 36)
         let log = WALFrame.headerBytes
         _ = try laterVersion(.log, "wal-000001.log", field: log + 8, sealed: 4..<log + 48, sum: 0)
