@@ -188,3 +188,15 @@ if Context.environment["STRATA_BENCHMARKS"] != nil {
         benchmarks("RaftBenchmarks", ["Raft"]),
     ]
 }
+
+// The parsers' fuzzer looks inside modules, which release builds only allow when they are asked to: STRATA_FUZZ=1, and
+// `-Xswiftc -enable-testing` with `-c release`.
+if Context.environment["STRATA_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "ParserFuzz",
+            dependencies: [
+                "Storage", "SegmentedLog", "Records", "Memory", "CEngine", "FileIO", "SimulatedIO", "TestSupport",
+            ],
+            path: "Tests/Fuzz", swiftSettings: settings))
+}

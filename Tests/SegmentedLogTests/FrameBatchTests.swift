@@ -78,4 +78,15 @@ import Testing
         #expect(batch.slice(from: 10, through: 20).isEmpty)
         #expect(batch.slice(from: 4, through: 3).isEmpty)
     }
+
+    /// A frame whose checksums hold but whose numbers no log reaches: adding to them would overflow.
+    @Test(arguments: [(UInt64.max, 0), (1, UInt64.max), (1 << 62, 0), (1, 1 << 62)] as [(UInt64, UInt64)])
+    func numbersThatNoLogReachesAreRefused(index: UInt64, baseOffset: UInt64) {
+        var batch = FrameBatch()
+        batch.append(
+            kind: .records, index: index, term: 1, baseOffset: baseOffset, recordCount: 3, payload: [1, 2, 3])
+        let bytes = batch.bytes
+        let error = #expect(throws: SegmentedLogError.self) { try FrameBatch(validating: bytes) }
+        #expect(error?.code == .invalidFrames)
+    }
 }

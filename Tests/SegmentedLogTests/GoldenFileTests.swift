@@ -1,4 +1,5 @@
 // Golden files of the segmented log and of term and vote: read as ever, written as ever.
+import CEngine
 import FileIO
 import SegmentedLog
 import SimulatedIO
@@ -43,6 +44,29 @@ import Testing
         #expect(made.map(\.name) == files.map(\.name))
         for (one, other) in zip(made, files) {
             #expect(one.bytes == other.bytes, "\(other.name) is written differently: is it another format version?")
+        }
+    }
+
+    /// An index whose checksum holds but that no segment has: it is made anew.
+    @Test func indexesThatLieAreRebuilt() throws {
+        let files = try Fixture("SegmentedLog").load()
+        let name = try #require(files.first { $0.name.hasSuffix(".index") }).name
+        // In the first entry: offset, index, position; in the footer: end offset and last index.
+        for (position, value) in [(32, 200), (36, 0), (40, 0), (-32, 255), (-24, 0)] {
+            let disk = SimulatedFileSystem(seed: 2)
+            try disk.createDirectory("log")
+            for file in files {
+                var bytes = file.bytes
+                if file.name == name {
+                    bytes[position < 0 ? bytes.count + position : position] = UInt8(value)
+                    let sum = strata_crc32c(0, bytes, bytes.count - 4)
+                    withUnsafeBytes(of: sum.littleEndian) { bytes.replaceSubrange((bytes.count - 4)..., with: $0) }
+                }
+                try disk.open("log/" + file.name, .create).write(bytes: bytes, at: 0)
+            }
+            let log = try SegmentedLog.open(
+                directory: "log", fileSystem: disk, options: SegmentedLogTests.smallOptions())
+            try Self.model().0.check(log)
         }
     }
 }

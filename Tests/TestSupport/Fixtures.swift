@@ -16,6 +16,11 @@ public struct Fixture {
         path = tests.appendingPathComponent("Fixtures").appendingPathComponent(name).path
     }
 
+    /// Golden files in any folder.
+    public init(path: String) {
+        self.path = path
+    }
+
     /// Names and content of the folder's files, sorted by name.
     public func load() throws -> [(name: String, bytes: [UInt8])] {
         try FileManager.default.contentsOfDirectory(atPath: path).sorted().map { name in

@@ -48,6 +48,9 @@ public struct FrameHeader: Hashable, Sendable {
     /// Encoded size of a header.
     public static let byteCount = 48
 
+    /// Indexes and offsets above are not reached by counting: they are damage.
+    private static let countMax: UInt64 = 1 << 62
+
     /// Encoded size of the whole frame.
     public var frameByteCount: Int { Self.byteCount + Int(payloadCount) }
 
@@ -116,6 +119,9 @@ extension FrameHeader {
             kind: kind, payloadCount: get(8, UInt32.self), recordCount: get(12, UInt32.self),
             index: get(16, UInt64.self),
             term: get(24, UInt64.self), baseOffset: get(32, UInt64.self))
+        guard header.index < countMax, header.baseOffset < countMax else {
+            return .invalid("its index or offset is one that no log reaches")
+        }
         return .frame(header, payloadChecksum: get(40, UInt32.self))
     }
 }

@@ -135,7 +135,24 @@ extension SegmentIndex {
             let end = LogEnd(
                 lastIndex: get(footer + 24, UInt64.self), lastTerm: get(footer + 32, UInt64.self),
                 nextOffset: get(footer + 16, UInt64.self))
-            return (index, get(footer + 8, UInt64.self), end)
+            let logBytes = get(footer + 8, UInt64.self)
+            return index.isPlausible(logBytes: logBytes, end: end) ? (index, logBytes, end) : nil
         }
+    }
+
+    /// False when no segment of this size and end has such an index.
+    private func isPlausible(logBytes: UInt64, end: LogEnd) -> Bool {
+        guard end.lastIndex >= head.lastIndex, end.nextOffset >= head.nextOffset, end.lastTerm >= head.lastTerm else {
+            return false
+        }
+        var previous = Entry(offset: 0, index: 0, position: 0, kind: .mark, term: head.lastTerm)
+        for entry in entries {
+            guard entry.index > previous.index, entry.position > previous.position, entry.offset >= previous.offset,
+                entry.term >= previous.term, entry.kind != .mark
+            else { return false }
+            previous = entry
+        }
+        return UInt64(previous.index) <= end.lastIndex - head.lastIndex && UInt64(previous.position) < max(logBytes, 1)
+            && UInt64(previous.offset) <= end.nextOffset - head.nextOffset && previous.term <= end.lastTerm
     }
 }

@@ -73,4 +73,6 @@ public enum StorageLimits {
     public static let valueBytesMax = 64 * 1024 * 1024
     /// Operations in one batch; the count field is 32 bits, half of it is more than anybody can send.
     public static let batchOperationsMax = 1 << 31
+    /// Numbers of files, entries and bytes that no store reaches by counting: read from a file they are damage.
+    static let countMax: UInt64 = 1 << 62
 }

@@ -77,10 +77,26 @@ struct HashLogCheckpoint: Hashable {
                 files.append(Entry(number: number, bytes: bytes, isSealed: sealed == 1, sequenceMax: sequenceMax))
             }
             guard reader.remaining == 4 else { throw corrupt }
-            return HashLogCheckpoint(
+            let checkpoint = HashLogCheckpoint(
                 store: store, applied: LogPosition(index: index, term: term), lastSequence: lastSequence,
                 nextNumber: nextNumber, files: files)
+            guard checkpoint.isPlausible else { throw corrupt }
+            return checkpoint
         }
+    }
+
+    /// False when the store can't have come to this, whatever the checksum says.
+    private var isPlausible: Bool {
+        guard lastSequence < StorageLimits.countMax, applied.index < StorageLimits.countMax else { return false }
+        var previous: UInt32 = 0
+        for file in files {
+            // A file that was begun for the next operation has its sequence already.
+            guard previous < file.number, file.number < nextNumber, file.bytes <= UInt64(UInt32.max),
+                file.sequenceMax <= lastSequence + 1
+            else { return false }
+            previous = file.number
+        }
+        return nextNumber < KeySlot.removed && files.count { !$0.isSealed } <= 1
     }
 }
 

@@ -39,7 +39,7 @@ extension HashLogStore {
             state.active = 0
         }
         let number = state.nextNumber
-        precondition(number < KeySlot.removed, "2^32 data files were made: the store is full")
+        guard number < KeySlot.removed else { throw .outOfMemory(Self.lacksNumbers) }
         state.nextNumber += 1
         let file = try disk { () throws(FileIOError) in try fileSystem.open(path(.data(number)), .create) }
         let data = DataFile(file, number: number, baseSequence: firstSequence, store: store)
@@ -49,6 +49,8 @@ extension HashLogStore {
         state.files[number] = FileState(
             data: data, bytes: UInt64(DataFile.headerBytes), sequenceMax: firstSequence)
     }
+
+    static let lacksNumbers = "2^32 data files were made, which is all: copy what is there into a new store"
 
     /// Writes the buffer to the active file; what stands there already is not touched, so it may be tried again after
     /// a lack of space.

@@ -96,11 +96,11 @@ extension HashLogStore {
 
     private func startMerge() throws(StorageError) -> MergeJob {
         var draft: (number: UInt32, base: UInt64, victims: [UInt32], droppable: UInt64)?
-        state.withLock { state in
+        try state.withLock { (state) throws(StorageError) in
             let victims = pickVictims(state)
             guard !victims.isEmpty else { return }
             let number = state.nextNumber
-            precondition(number < KeySlot.removed, "2^32 data files were made: the store is full")
+            guard number < KeySlot.removed else { throw .outOfMemory(Self.lacksNumbers) }
             state.nextNumber += 1
             let bases = victims.compactMap { state.files[$0]?.data.baseSequence }
             let others = state.files.filter { !victims.contains($0.key) }.map { $0.value.data.baseSequence }

@@ -33,7 +33,9 @@ extension HashLogStore {
         let present = names.compactMap { HashLogFile($0) }
         var checkpoint = try readCheckpoint(directory, fileSystem, options, present)
         // Numbers of files that the checkpoint does not know are not used again: their records would check out.
-        for file in present { checkpoint.nextNumber = max(checkpoint.nextNumber, file.number + 1) }
+        for file in present where file.number < KeySlot.removed {
+            checkpoint.nextNumber = max(checkpoint.nextNumber, file.number + 1)
+        }
         let pages: PageSource
         do throws(MemoryError) {
             pages = try PageSource(options.allocator)
@@ -97,6 +99,9 @@ extension HashLogStore {
                 path: path, position: size, detail: "the file ends before the \(entry.bytes) bytes that were synced")
         }
         let data = try DataFile.opened(file, number: entry.number, store: store)
+        guard data.baseSequence <= entry.sequenceMax else {
+            throw data.corruption(at: 0, "it begins behind the sequence \(entry.sequenceMax) that it ends with")
+        }
         if size > entry.bytes, mode == .readWrite {
             try disk { () throws(FileIOError) in try file.truncate(to: entry.bytes) }
         }
@@ -139,6 +144,9 @@ extension HashLogStore {
         let slot = KeySlot(
             hash: keyHash(key), sequence: file.data.sequence(timestamp), file: number, offset: offset,
             keyBytes: UInt32(key.count), valueBytes: valueBytes)
+        guard slot.sequence <= file.sequenceMax else {
+            throw file.data.corruption(at: offset, "a record is newer than the \(file.sequenceMax) that was promised")
+        }
         if slot.isTombstone { state.files[number]?.tombstoneBytes += UInt64(slot.recordBytes) }
         try state.index.reserve(1)
         var probe = state.index.probe(slot.hash)

@@ -74,17 +74,30 @@ enum HintFile {
                 reader.read(UInt32.self) == data.number, reader.read(UInt64.self) == store,
                 reader.read(UInt64.self) == dataBytes, reader.read(UInt64.self) != nil
             else { return false }
-            while reader.remaining > 0 {
-                guard let timestamp = reader.read(UInt32.self), let keyBytes = reader.read(UInt32.self),
-                    let valueBytes = reader.read(UInt32.self), let offset = reader.read(UInt32.self),
-                    let key = reader.readBytes(UInt64(keyBytes))
-                else {
-                    throw .corruption(
-                        path: path, position: UInt64(reader.position), detail: "a hint entry contradicts the checksum")
-                }
-                try body(HintEntry(timestamp: timestamp, valueBytes: valueBytes, offset: offset, key: key))
-            }
+            guard describes(reader, dataBytes) else { return false }
+            while let entry = entry(&reader) { try body(entry) }
             return true
         }
+    }
+
+    /// True when the entries are the records of a data file of so many bytes, one after another without a gap.
+    private static func describes(_ entries: ByteReader, _ dataBytes: UInt64) -> Bool {
+        var reader = entries
+        var position = UInt64(DataFile.headerBytes)
+        while let entry = entry(&reader) {
+            guard UInt64(entry.offset) == position, entry.key.count <= StorageLimits.keyBytesMax,
+                entry.valueBytes == Record.tombstone || Int(entry.valueBytes) <= StorageLimits.valueBytesMax
+            else { return false }
+            position += UInt64(Record.bytes(key: entry.key.count, value: entry.valueBytes))
+        }
+        return reader.remaining == 0 && position == dataBytes
+    }
+
+    private static func entry(_ reader: inout ByteReader) -> HintEntry? {
+        guard let timestamp = reader.read(UInt32.self), let keyBytes = reader.read(UInt32.self),
+            let valueBytes = reader.read(UInt32.self), let offset = reader.read(UInt32.self),
+            let key = reader.readBytes(UInt64(keyBytes))
+        else { return nil }
+        return HintEntry(timestamp: timestamp, valueBytes: valueBytes, offset: offset, key: key)
     }
 }

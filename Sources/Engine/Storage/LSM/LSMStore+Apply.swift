@@ -11,8 +11,9 @@ extension LSMStore {
             let needed = MemTable.bytesNeeded(for: batch)
             if writer.active.list.freeBytes < needed { try seal(&writer, roomFor: needed) }
             let first = writer.sequence + 1
-            precondition(
-                first + UInt64(batch.count) <= SkipList.sequenceMax, "2^56 operations were applied: the store is full")
+            guard UInt64(batch.count) <= SkipList.sequenceMax - writer.sequence else {
+                throw .outOfMemory("2^56 operations were applied, which is all: copy what is there into a new store")
+            }
             insert(batch, into: writer.active, firstSequence: first)
             writer.sequence += UInt64(batch.count)
             writer.applied = position

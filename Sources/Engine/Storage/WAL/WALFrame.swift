@@ -174,8 +174,9 @@ struct WALPreamble: Hashable {
         }
         guard let flags = reader.read(UInt32.self), flags <= 1, reader.read(UInt64.self) == number,
             let firstIndex = reader.read(UInt64.self), let previousNumber = reader.read(UInt64.self),
-            let previousEnd = reader.read(UInt64.self)
-        else { throw .corruption(path: path, position: 0, detail: "the preamble is another log's") }
+            let previousEnd = reader.read(UInt64.self), 0 < firstIndex, firstIndex < StorageLimits.countMax,
+            previousNumber < number, previousEnd < StorageLimits.countMax
+        else { throw .corruption(path: path, position: 0, detail: "the preamble is another log's, or none") }
         self.init(
             number: number, firstIndex: firstIndex, previousNumber: previousNumber, previousEnd: previousEnd,
             isPreviousSynced: flags == 0)

@@ -73,7 +73,7 @@ struct WriteAheadLog {
     /// The number in a log's name; nil for other names.
     static func number(_ name: String) -> UInt64? {
         guard name.hasPrefix("wal-"), name.hasSuffix(".log") else { return nil }
-        return UInt64(name.dropFirst(4).dropLast(4))
+        return UInt64(name.dropFirst(4).dropLast(4)).flatMap { $0 < StorageLimits.countMax ? $0 : nil }
     }
 
     /// Begins a log whose first record gets `preamble.firstIndex`, behind the `older` ones.

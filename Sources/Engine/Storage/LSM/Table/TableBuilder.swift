@@ -55,11 +55,15 @@ struct TableBuilder: ~Copyable {
     }
 
     /// Adds one version. Keys ascend, versions of one key descend.
+    /// - Throws: corruption when they don't: tables that a checksum vouches for can still be wrong in this.
     mutating func add(
         key: UnsafeRawBufferPointer, trailer: UInt64, value: UnsafeRawBufferPointer
     ) throws(StorageError) {
         let order = properties.entries == 0 ? -1 : compare(lastKey.bytes, key)
-        precondition(order < 0 || order == 0 && trailer < lastTrailer, "a table's entries are added in order")
+        guard order < 0 || order == 0 && trailer < lastTrailer else {
+            throw .corruption(
+                path: file.path, position: bytesWritten, detail: "the tables that are merged into it are not in order")
+        }
         // All versions of a key stay in one block, so that the index needs no versions.
         if order < 0 {
             if !block.isEmpty, block.bytes(adding: key.count, value.count) > options.blockBytes {

@@ -123,6 +123,7 @@ extension Manifest {
             // CURRENT named this file only after its first record was synced and read back.
             throw .corruption(path: path, position: 0, detail: "the first record is broken")
         }
+        if let fault = state.contradiction { throw .corruption(path: path, position: 0, detail: fault) }
         return state
     }
 

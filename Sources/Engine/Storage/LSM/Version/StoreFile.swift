@@ -31,13 +31,17 @@ enum StoreFile: Hashable {
             self = .lock
         } else if name == "CURRENT.tmp" {
             self = .temporary
-        } else if name.hasSuffix(".sst"), let number = UInt64(name.dropLast(4)) {
+        } else if name.hasSuffix(".sst"), let number = Self.number(name.dropLast(4)) {
             self = .table(number)
-        } else if name.hasPrefix("MANIFEST-"), let number = UInt64(name.dropFirst(9)) {
+        } else if name.hasPrefix("MANIFEST-"), let number = Self.number(name.dropFirst(9)) {
             self = .manifest(number)
         } else {
             return nil
         }
+    }
+
+    private static func number(_ text: Substring) -> UInt64? {
+        UInt64(text).flatMap { $0 < StorageLimits.countMax ? $0 : nil }
     }
 
     private static func padded(_ number: UInt64) -> String {

@@ -121,6 +121,33 @@ struct ManifestState: Hashable {
         tables.append(contentsOf: edit.added)
     }
 
+    /// What no store can have come to, whatever the checksums say; nil when there is nothing of that.
+    var contradiction: String? {
+        guard nextNumber < StorageLimits.countMax, applied.index < StorageLimits.countMax,
+            lastSequence <= SkipList.sequenceMax
+        else { return "it counts further than any store can" }
+        for table in tables where table.number >= StorageLimits.countMax || table.sequenceMax > SkipList.sequenceMax {
+            return "table \(table.number) counts further than any store can"
+        }
+        var numbers: [UInt64] = tables.map(\.number)
+        numbers.sort()
+        for (one, other) in zip(numbers, numbers.dropFirst()) where one == other {
+            return "table \(one) is there twice"
+        }
+        for table in tables where table.largest.lexicographicallyPrecedes(table.smallest) {
+            return "table \(table.number) ends before it begins"
+        }
+        for level in 1..<Version.levelCount {
+            let run = tables.filter { $0.level == level }.sorted {
+                $0.smallest.lexicographicallyPrecedes($1.smallest)
+            }
+            for (one, other) in zip(run, run.dropFirst()) where one.overlaps(other) {
+                return "tables \(one.number) and \(other.number) of level \(level) overlap"
+            }
+        }
+        return nil
+    }
+
     /// One edit that says it all.
     var snapshot: VersionEdit {
         var edit = VersionEdit()
