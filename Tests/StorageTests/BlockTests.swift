@@ -134,7 +134,7 @@ import Testing
     @Test func theFilterLetsFewAbsentKeysThrough() throws {
         let count = 20_000
         let hashes = (0..<count).map { number in paddedKey(number).withUnsafeBytes { keyHash($0) } }
-        let filter = BloomFilter.build(hashes, bitsPerKey: 10)
+        let filter = BloomFilter.build(KeyHashes(hashes), bitsPerKey: 10)
         #expect(filter.count < count * 10 / 8 + 128)
         try filter.withUnsafeBytes { buffer in
             let view = try #require(BloomFilterView(buffer))

@@ -17,6 +17,7 @@ extension LSMStore {
             insert(batch, into: writer.active, firstSequence: first)
             writer.sequence += UInt64(batch.count)
             writer.applied = position
+            if sealedCount.load(ordering: .relaxed) > 0 { paceOverlap(filled: writer.active.list.usedBytes) }
             publishApplied(position, sequence: writer.sequence)
             return first
         }

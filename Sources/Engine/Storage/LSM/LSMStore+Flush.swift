@@ -77,9 +77,11 @@ extension LSMStore {
         var rule = GarbageRule(stripes)
         let deletes = SurvivingDeletes(memtable.deletes.fragments.map { [$0] } ?? [], stripes) { _, _ in false }
         let hasDeletes = !deletes.isEmpty
+        defer { writtenOut.store(0, ordering: .relaxed) }
         var node = memtable.list.firstNode
         while node != 0 {
             let key = memtable.list.key(of: node)
+            writtenOut.store(Int(builder.bytesWritten), ordering: .relaxed)
             let trailer = memtable.list.trailer(of: node)
             let isCovered = hasDeletes && deletes.cover(key, sequence: trailer >> 8)
             if !isCovered, rule.keeps(key, trailer: trailer, isBottom: { _ in false }) {

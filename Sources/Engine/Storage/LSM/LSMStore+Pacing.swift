@@ -13,9 +13,28 @@ extension LSMStore {
 
     /// How long the owner should wait after applying a batch of this many bytes; 0 as long as compaction keeps up.
     public func writeDelayNanoseconds(bytes: Int) -> UInt64 {
-        let rate = delayPerByte.load(ordering: .relaxed)
+        var rate = delayPerByte.load(ordering: .relaxed)
+        if sealedCount.load(ordering: .relaxed) > 0 { rate = max(rate, overlapDelayPerByte.load(ordering: .relaxed)) }
         return rate == 0 ? 0 : UInt64(max(0, bytes)) &* rate >> Self.delayFraction
     }
+
+    /// Lets the next memtable grow by a sixteenth of what of the sealed one is written out, so that two full ones
+    /// never stand side by side as long as the disk keeps up: memory stays near that of one. Writers below a sixteenth
+    /// of the disk's rate never notice.
+    /// - Parameter filled: bytes in the active memtable.
+    func paceOverlap(filled: Int) {
+        let allowed = options.memtableBytes / Self.overlapStart + writtenOut.load(ordering: .relaxed) / Self.overlap
+        let excess = max(0, filled - allowed)
+        // 1 ns a byte for each 4 KiB too many: it settles where writers have the rate that is allowed.
+        let perByte = min(UInt64(excess >> 12) << Self.delayFraction, Self.overlapDelayMax << Self.delayFraction)
+        overlapDelayPerByte.store(perByte, ordering: .relaxed)
+    }
+
+    private static var overlap: Int { 16 }
+    /// The part of a memtable that is free before anything is written out: the background thread is not always idle.
+    private static var overlapStart: Int { 64 }
+    /// Nanoseconds a byte: 2 MB/s, as under the greatest compaction debt.
+    private static var overlapDelayMax: UInt64 { 512 }
 
     /// Bytes that lie above the level where they belong.
     public var compactionDebtBytes: UInt64 {

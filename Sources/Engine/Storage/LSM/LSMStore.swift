@@ -30,6 +30,10 @@ public final class LSMStore: KeyValueStore {
     let level0Count = Atomic<Int>(0)
     /// Nanoseconds of delay per byte written, with 10 binary places.
     let delayPerByte = Atomic<UInt64>(0)
+    /// The same, for writers that fill the next memtable faster than the last one is written out.
+    let overlapDelayPerByte = Atomic<UInt64>(0)
+    /// Bytes of the memtable being written out that are in its table already.
+    let writtenOut = Atomic<Int>(0)
 
     /// What the one applying thread owns.
     struct Writer: Sendable {

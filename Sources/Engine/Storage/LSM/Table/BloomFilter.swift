@@ -19,18 +19,20 @@ enum BloomFilter {
     }
 
     /// Builds the filter block for these key hashes.
-    static func build(_ hashes: [UInt64], bitsPerKey: Int) -> [UInt8] {
+    static func build(_ hashes: KeyHashes, bitsPerKey: Int) -> [UInt8] {
         let lines = UInt32(max(1, (hashes.count * bitsPerKey + lineBytes * 8 - 1) / (lineBytes * 8)))
         let probes = probes(bitsPerKey: bitsPerKey)
         var output = [UInt8](repeating: 0, count: Int(lines) * lineBytes)
         output.withUnsafeMutableBytes { bytes in
-            for hash in hashes {
-                let start = line(hash, lines: lines) &* lineBytes
-                var probe = UInt32(truncatingIfNeeded: hash)
-                for _ in 0..<probes {
-                    probe = probe &* 0x9e37_79b9
-                    let bit = Int(probe &>> 23)
-                    bytes[start &+ bit &>> 3] |= 1 &<< UInt8(bit & 7)
+            for piece in hashes.pieces {
+                for hash in piece {
+                    let start = line(hash, lines: lines) &* lineBytes
+                    var probe = UInt32(truncatingIfNeeded: hash)
+                    for _ in 0..<probes {
+                        probe = probe &* 0x9e37_79b9
+                        let bit = Int(probe &>> 23)
+                        bytes[start &+ bit &>> 3] |= 1 &<< UInt8(bit & 7)
+                    }
                 }
             }
         }

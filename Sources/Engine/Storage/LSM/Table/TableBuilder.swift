@@ -33,7 +33,7 @@ struct TableBuilder: ~Copyable {
     private var lastKey = KeyMemory()
     private var lastTrailer: UInt64 = 0
     private var lastHash: UInt64 = 0
-    private var hashes: [UInt64] = []
+    private var hashes = KeyHashes()
     private var properties = TableProperties()
     private var rangeDeletes: [RangeTombstone] = []
 
@@ -44,6 +44,7 @@ struct TableBuilder: ~Copyable {
         self.file = file
         self.identity = identity
         self.options = options
+        pending.reserveCapacity(Self.writeBytes + 2 * options.blockBytes)
     }
 
     /// Bytes of the file so far.
