@@ -49,7 +49,7 @@ struct SimulatedNode: Sendable {
             content.removeLast(content.count - count)
         } else if count > content.count {
             markDirty(content.count..<count)
-            content.append(contentsOf: repeatElement(0, count: count - content.count))
+            content += [UInt8](repeating: 0, count: count - content.count)
         }
     }
 
@@ -62,7 +62,7 @@ struct SimulatedNode: Sendable {
     private mutating func markDirty(_ range: Range<Int>) {
         let sectors = range.lowerBound / sectorBytes..<(range.upperBound + sectorBytes - 1) / sectorBytes
         if dirty.count < sectors.upperBound {
-            dirty.append(contentsOf: repeatElement(false, count: sectors.upperBound - dirty.count))
+            dirty += [Bool](repeating: false, count: sectors.upperBound - dirty.count)
         }
         for sector in sectors { dirty[sector] = true }
         dirtyBounds =
@@ -96,22 +96,24 @@ struct SimulatedNode: Sendable {
         if durable.count > content.count {
             durable.removeLast(durable.count - content.count)
         } else {
-            durable.append(contentsOf: repeatElement(0, count: content.count - durable.count))
+            durable += [UInt8](repeating: 0, count: content.count - durable.count)
         }
     }
 
     private mutating func syncSector(_ sector: Int) {
         let start = sector * sectorBytes
         let end = min(start + sectorBytes, content.count)
-        if start < end {
-            content.withUnsafeBytes { source in
-                durable.withUnsafeMutableBytes {
-                    UnsafeMutableRawBufferPointer(rebasing: $0[start..<end])
-                        .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[start..<end]))
-                }
+        if start < end { Self.copy(start..<end, from: content, to: &durable) }
+        if sector < dirty.count { dirty[sector] = false }
+    }
+
+    private static func copy(_ range: Range<Int>, from source: [UInt8], to target: inout [UInt8]) {
+        source.withUnsafeBytes { source in
+            target.withUnsafeMutableBytes {
+                UnsafeMutableRawBufferPointer(rebasing: $0[range])
+                    .copyMemory(from: UnsafeRawBufferPointer(rebasing: source[range]))
             }
         }
-        if sector < dirty.count { dirty[sector] = false }
     }
 
     /// The power goes: of what was not synced an arbitrary part survives.
@@ -121,7 +123,7 @@ struct SimulatedNode: Sendable {
         var result = durable
         let size = keepsAll ? content.count : keepsNone ? durable.count : crashedSize(&random)
         if size < result.count { result.removeLast(result.count - size) }
-        result.append(contentsOf: repeatElement(0, count: size - result.count))
+        result += [UInt8](repeating: 0, count: size - result.count)
         for sector in dirtyBounds where dirty[sector] {
             let start = sector * sectorBytes
             let end = min(start + sectorBytes, content.count, size)
@@ -135,7 +137,7 @@ struct SimulatedNode: Sendable {
                 default: break
                 }
             }
-            for position in kept { result[position] = content[position] }
+            Self.copy(kept, from: content, to: &result)
         }
         content = result
         durable = result
