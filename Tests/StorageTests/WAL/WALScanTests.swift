@@ -1,5 +1,5 @@
-// The write-ahead log's bytes: every size around the borders comes back, and whatever byte is cut or flipped, the reader
-// gives a prefix or says corruption. It never gives a record that was not written.
+// The write-ahead log's bytes: every size around the borders comes back, and a reader never takes for a record what an
+// earlier log or a misplaced write left in the file. Cuts and flips are in WALDamageTests.
 import SimulatedIO
 import Testing
 
@@ -12,8 +12,6 @@ import Testing
         var records: [[UInt8]] = []
         /// Where each record ends, with its padding.
         var ends: [Int] = []
-        /// And without.
-        var dataEnds: [Int] = []
         var synced = 0
 
         init(_ sizes: [Int], number: UInt64 = 7, firstIndex: UInt64 = 1, syncedAfter: Set<Int> = []) {
@@ -34,8 +32,6 @@ import Testing
                 }
                 bytes += frames
                 ends.append(bytes.count)
-                let lastPiece = (bytes.count - WALFrame.headerBytes) % WALFrame.blockBytes
-                dataEnds.append(bytes.count - (sizes[position] < lastPiece ? (8 - sizes[position] % 8) % 8 : 7))
                 if syncedAfter.contains(position) {
                     synced = bytes.count
                     bytes.padToFrame(at: bytes.count)
@@ -65,53 +61,6 @@ import Testing
             if size % 8 != 0 { continue }
             // The same in front of what a pre-written file holds.
             #expect(try read(sample.bytes + [UInt8](repeating: 0, count: 100)).1 == sample.records, "size \(size)")
-        }
-    }
-
-    @Test func everyCut() throws {
-        let sample = Sample([10, 100, 3, 900, 40], syncedAfter: [1])
-        for cut in sample.bytes.indices {
-            // What follows a cut may be nothing, or zeros of the pre-written file.
-            for tail in [0, 64] {
-                let bytes = Array(sample.bytes[..<cut]) + [UInt8](repeating: 0, count: tail)
-                let least = sample.ends.count { $0 <= cut }
-                let most = sample.dataEnds.count { $0 <= cut }
-                do {
-                    let (scan, found) = try read(bytes)
-                    #expect(found == Array(sample.records[..<found.count]), "cut \(cut)")
-                    #expect((least...most).contains(found.count), "cut \(cut)")
-                    #expect(scan.end <= bytes.count)
-                } catch StorageError.corruption {
-                    Issue.record("cut \(cut): nothing behind a cut promises anything")
-                }
-                // A successor that says how long the log was; the last padding is all zeros anyway.
-                if tail > 0, cut >= sample.bytes.count - 8 { continue }
-                #expect(throws: StorageError.self, "cut \(cut)") {
-                    try read(bytes, end: UInt64(sample.bytes.count))
-                }
-            }
-        }
-    }
-
-    @Test func everyFlippedByte() throws {
-        let sample = Sample([10, 100, 3, 300, 40, 7], syncedAfter: [0, 3])
-        for position in sample.bytes.indices {
-            for bit in [0, 7] {
-                var bytes = sample.bytes
-                bytes[position] ^= 1 << bit
-                let whole = sample.ends.count { $0 <= position }
-                do {
-                    let (_, found) = try read(bytes)
-                    #expect(found == Array(sample.records[..<found.count]), "byte \(position)")
-                    #expect(found.count >= min(whole, sample.records.count), "byte \(position)")
-                    // Durable records are never cut off silently; the zeros between frames belong to nothing.
-                    let durable = sample.ends.count { $0 <= sample.synced }
-                    #expect(found.count >= durable, "byte \(position): \(found.count) of \(durable) records")
-                } catch StorageError.corruption(_, let at, _) {
-                    #expect(position < sample.synced, "byte \(position) was promised by nobody")
-                    #expect(at <= UInt64(position), "byte \(position)")
-                }
-            }
         }
     }
 

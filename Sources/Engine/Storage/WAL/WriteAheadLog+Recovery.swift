@@ -6,6 +6,7 @@ internal import FileIO
 private struct FoundLog {
     var number: UInt64
     var path: String
+    var file: any File
     var bytes: [UInt8]
     var preamble: WALPreamble
 }
@@ -41,6 +42,7 @@ extension WriteAheadLog {
             ) { (index, payload) throws(StorageError) in
                 if index > flushed { try replay(index, payload) }
             }
+            if next?.isPreviousSynced != true { try writeAgain(log, from: scan.syncedOffset, to: scan.end) }
             needed[position].bytes = []
             segments.append(Segment(number: log.number, firstIndex: log.preamble.firstIndex))
             last = max(flushed, scan.lastIndex ?? log.preamble.firstIndex - 1)
@@ -52,14 +54,29 @@ extension WriteAheadLog {
         }
         let old = numbers.filter { number in !segments.contains { $0.number == number } }
         try disk { () throws(FileIOError) in
-            // Newest first: what is left by a crash in between is still a chain.
-            for number in old.reversed() { try fileSystem.remove(directory + "/" + name(number)) }
+            for number in old.reversed() {
+                try fileSystem.remove(directory + "/" + name(number))
+                // Newest first and one by one: whatever a crash leaves is still a chain.
+                if number > segments.last?.number ?? 0 { try fileSystem.syncDirectory(directory) }
+            }
         }
         let preamble = WALPreamble(
             number: (numbers.last ?? 0) + 1, firstIndex: last + 1, previousNumber: segments.last?.number ?? 0,
             previousEnd: end)
         return try WriteAheadLog(
             beginning: preamble, behind: segments, directory: directory, fileSystem: fileSystem, options: options)
+    }
+
+    /// Makes durable what was replayed from the page cache and promised by nobody. It is written once more first: after a
+    /// failed sync the kernel takes pages for clean that the device never got, and a sync alone would skip them ("Can
+    /// Applications Recover from fsync Failures?", ATC 2020).
+    private static func writeAgain(_ log: FoundLog, from synced: UInt64, to end: Int) throws(StorageError) {
+        guard synced < UInt64(end) else { return }
+        let tail = Array(log.bytes[Int(synced)..<end])
+        try disk { () throws(FileIOError) in
+            try log.file.write(bytes: tail, at: synced)
+            try log.file.sync()
+        }
     }
 
     /// Checks that the logs behind a torn one may be dropped: nothing in them was ever acknowledged as durable.
@@ -85,21 +102,19 @@ extension WriteAheadLog {
         // Newest first, so that logs that are not needed are not read.
         for number in numbers.reversed() {
             let path = directory + "/" + name(number)
-            let bytes = try disk { () throws(FileIOError) -> [UInt8] in
+            let (file, bytes) = try disk { () throws(FileIOError) -> (any File, [UInt8]) in
                 let file = try fileSystem.open(path, .readWrite)
-                // What is replayed must not vanish afterwards.
-                try file.sync()
-                return try file.read(count: Int(try file.size()), at: 0)
+                return (file, try file.read(count: Int(try file.size()), at: 0))
             }
             guard let preamble = try preamble(bytes, number: number, path: path) else {
-                // The newest may be one that was just being begun.
-                if number == numbers.last { continue }
+                // The newest may be one that was just being begun; a crash while it was replaced leaves two of them.
+                if found.isEmpty { continue }
                 throw .corruption(path: path, position: 0, detail: "the preamble is broken")
             }
             if let next = found.last, next.preamble.previousNumber != number {
                 throw .missingFile(path: directory + "/" + name(next.preamble.previousNumber))
             }
-            found.append(FoundLog(number: number, path: path, bytes: bytes, preamble: preamble))
+            found.append(FoundLog(number: number, path: path, file: file, bytes: bytes, preamble: preamble))
             if preamble.firstIndex <= flushed + 1 { return found.reversed() }
         }
         if let oldest = found.last {
