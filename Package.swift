@@ -145,7 +145,16 @@ let package = Package(
         tests("MemoryTests", ["Memory"]),
         tests("RecordsTests", ["Records", "CEngine"]),
         tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine", "TestSupport"]),
-        tests("StorageTests", ["Storage", "SimulatedIO", "PosixIO", "FileIO", "Memory", "CEngine", "TestSupport"]),
+        .executableTarget(
+            name: "KilledWriter", dependencies: ["Storage", "PosixIO", "Memory"],
+            path: "Tests/StorageTests/KilledWriter", swiftSettings: settings),
+        .testTarget(
+            name: "StorageTests",
+            dependencies: [
+                "Storage", "SimulatedIO", "PosixIO", "UringIO", "FileIO", "Memory", "CEngine", "TestSupport",
+                "KilledWriter",
+            ],
+            path: "Tests/StorageTests", exclude: ["KilledWriter"], swiftSettings: settings),
         .target(
             name: "RaftSimulation", dependencies: ["Raft"], path: "Tests/Simulation/RaftSimulation",
             swiftSettings: settings),
