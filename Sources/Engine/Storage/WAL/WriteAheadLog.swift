@@ -62,9 +62,9 @@ struct WriteAheadLog {
     private static let pageBytes = 4096
 
     static let spareName = "spare.log"
-    /// Zeros are written this many bytes at a time ahead of synced writes, a quarter of what the log holds already: few
+    /// Zeros are written this many bytes at a time ahead of synced writes, a sixteenth of what the log holds already: few
     /// syncs for a long log, few bytes for a short one.
-    private static let fillBytes = 8 << 10...1 << 20
+    private static let fillBytes = 4 << 10...1 << 20
 
     static func name(_ number: UInt64) -> String {
         let text = String(number)
@@ -208,10 +208,11 @@ struct WriteAheadLog {
 
     /// Writes zeros behind what the file holds, and syncs: the syncs that follow find all metadata on the device.
     private mutating func fill() throws(StorageError) {
-        let step = min(max(Self.fillBytes.lowerBound, output.position / 4), Self.fillBytes.upperBound)
+        let step = min(max(Self.fillBytes.lowerBound, output.position / 16), Self.fillBytes.upperBound)
         try disk { () throws(FileIOError) in
             try output.flush(.process)
-            let end = max(output.position, min(output.position + step, options.fileBytes))
+            let reached = (output.position + step) / Self.pageBytes * Self.pageBytes
+            let end = max(output.position, min(reached, options.fileBytes))
             // Page by page: a large write makes large folios, which the kernel counts and writes as a whole later, however
             // little of them changes.
             var position = output.position
