@@ -1,4 +1,5 @@
 // Term and vote on disk: what was stored is loaded, a torn slot leaves the other one, and nothing is ever invented.
+import CEngine
 import FileIO
 import PosixIO
 import SegmentedLog
@@ -43,6 +44,24 @@ import Testing
                 try HardStateFile.open(path: path, fileSystem: files)
             }
             #expect(error?.code == .corruption)
+        }
+    }
+
+    /// A slot that counts further than any store can is damage, whatever its checksum says.
+    @Test func aSlotThatCannotBeIsLeftOut() throws {
+        try withTemporaryFolder { folder, files in
+            try files.createDirectory(folder)
+            let path = folder + "/group.state"
+            try HardStateFile.open(path: path, fileSystem: files).store(term: 1, vote: 7)
+            let raw = try files.open(path, .readWrite)
+            var slot = try raw.read(count: 36, at: 0)
+            slot.replaceSubrange(8..<16, with: [UInt8](repeating: 0xFF, count: 8))
+            withUnsafeBytes(of: strata_crc32c(0, slot, 32).littleEndian) { slot.replaceSubrange(32..<36, with: $0) }
+            try raw.write(bytes: slot, at: 0)
+            let file = try HardStateFile.open(path: path, fileSystem: files)
+            #expect(try #require(file.load()) == (1, 7))
+            try file.store(term: 2, vote: 8)
+            #expect(try #require(file.load()) == (2, 8))
         }
     }
 }

@@ -215,4 +215,34 @@ import Testing
             #expect(error?.code == .unsupported)
         }
     }
+
+    /// Gaps can take more offsets than a segment's index has room for: the log goes on in a new segment.
+    @Test func hugeGapsRoll() throws {
+        try withTemporaryFolder { folder, files in
+            let log = try SegmentedLog.open(directory: folder, fileSystem: files, options: Self.smallOptions())
+            var offset: UInt64 = 0
+            for index in 1...6 as ClosedRange<UInt64> {
+                var batch = FrameBatch()
+                batch.append(
+                    kind: .gap, index: index, term: 1, baseOffset: offset, recordCount: 3 << 30, payload: [UInt8(index)]
+                )
+                offset += 3 << 30
+                try log.append(batch, durability: .power)
+            }
+            #expect(try files.list(folder).count { $0.hasSuffix(".log") } > 2)
+            var batch = FrameBatch()
+            for index in 7...9 as ClosedRange<UInt64> {
+                batch.append(
+                    kind: .gap, index: index, term: 1, baseOffset: offset, recordCount: 3 << 30, payload: [])
+                offset += 3 << 30
+            }
+            let large = batch
+            let error = #expect(throws: SegmentedLogError.self) { try log.append(large, durability: .power) }
+            #expect(error?.code == .tooLarge)
+            let again = try SegmentedLog.open(directory: folder, fileSystem: files, options: Self.smallOptions())
+            #expect(again.lastIndex == 6 && again.nextOffset == 18 << 30)
+            #expect(try again.readOffsets(from: 0, belowOffset: .max, maxBytes: 1 << 20).headers.count <= 6)
+            #expect(try again.read(from: 1, through: .max, maxBytes: 1 << 20).headers.map(\.index).first == 1)
+        }
+    }
 }

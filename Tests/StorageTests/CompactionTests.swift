@@ -163,6 +163,70 @@ import Testing
     }
 
     /// The same history in other shapes gives the same answers.
+    /// Sequences go where nobody can ask for them, and stay where a snapshot can.
+    @Test func whatEverybodySeesHasNoSequence() throws {
+        let system = SimulatedFileSystem(seed: 1)
+        let store = try LSMStoreTests.open(system, Self.options())
+        var index: UInt64 = 0
+        func write(_ range: Range<Int>, _ text: String) throws {
+            for number in range {
+                var batch = WriteBatch()
+                try batch.put(key: paddedKey(number), value: bytes(text))
+                index += 1
+                _ = try store.apply(batch, at: LogPosition(index: index, term: 1))
+            }
+        }
+        func sequences() throws -> [UInt64] {
+            var found: [UInt64] = []
+            for table in store.currentView().version.levels.flatMap({ $0 }) {
+                for block in 0..<table.blockCount {
+                    try StorageInspection.forEachEntry(of: table, block: block) { _, sequence, _, _ in
+                        found.append(sequence)
+                    }
+                }
+            }
+            return found
+        }
+        try write(0..<100, "old")
+        try store.flush()
+        let snapshot = store.snapshot()
+        try write(50..<150, "new")
+        try store.flush()
+        // Two tables that meet, so that they are merged and not moved.
+        try store.compact()
+        #expect(try sequences().count { $0 == 0 } == 100, "what the snapshot sees is what all see")
+        #expect(try sequences().filter { $0 > 0 } == Array(101...200))
+        try #expect(store.get(paddedKey(70), at: snapshot) == bytes("old") && store.get(paddedKey(70)) == bytes("new"))
+        #expect(try store.get(paddedKey(120), at: snapshot) == nil)
+        withExtendedLifetime(snapshot) {}
+    }
+
+    @Test func settledEntriesAreOlderThanWhatComesLater() throws {
+        let system = SimulatedFileSystem(seed: 1)
+        var store = try LSMStoreTests.open(system, Self.options())
+        var model = Model()
+        for round in 0..<6 {
+            for step in 0..<10 {
+                var batch = WriteBatch()
+                for number in 0..<20 {
+                    try batch.put(key: paddedKey(number * (round + 1)), value: bytes("\(round) \(step)"))
+                }
+                if step == round { try batch.deleteRange(from: paddedKey(round * 3), to: paddedKey(round * 9)) }
+                if step == 9 { try batch.delete(key: paddedKey(round + 1)) }
+                model.apply(batch)
+                _ = try store.apply(batch, at: LogPosition(index: UInt64(round * 10 + step + 1), term: 1))
+                if step % 3 == round % 3 { try store.flush() }
+            }
+            try LSMStoreTests.checkAll(store, model, "round \(round), before")
+            if round % 2 == 0 { try store.compact() } else { while try store.performMaintenance() {} }
+            try LSMStoreTests.checkAll(store, model, "round \(round), after")
+            try store.flush()
+            store.close()
+            store = try LSMStoreTests.open(system, Self.options())
+            try LSMStoreTests.checkAll(store, model, "round \(round), opened again")
+        }
+    }
+
     @Test func shapeNeverShows() throws {
         var hashes: Set<UInt64> = []
         for (memtable, base, table, trigger) in [

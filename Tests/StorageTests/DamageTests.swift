@@ -23,6 +23,12 @@ import Testing
             model.apply(batch)
             _ = try store.apply(batch, at: LogPosition(index: UInt64(index), term: 1))
         }
+        // These have a block of their own.
+        var ranges = WriteBatch()
+        try ranges.deleteRange(from: paddedKey(9), to: paddedKey(16))
+        try ranges.deleteRange(from: paddedKey(14), to: paddedKey(20))
+        model.apply(ranges)
+        _ = try store.apply(ranges, at: LogPosition(index: UInt64(entries + 1), term: 1))
         try store.flush()
         store.close()
         return (system, model)
@@ -78,7 +84,9 @@ import Testing
             // Backwards the newest version of a key comes last.
             if found.last?.key == key { found.removeLast() }
             found.append((key, [UInt8](cursor.value)))
-            if cursor.trailer & 0xff == UInt64(OperationKind.delete.rawValue) { found.removeLast() }
+            let covered = key.withUnsafeBytes { table.rangeDeletes?.newest(over: $0, upTo: .max) ?? 0 }
+            let isDelete = cursor.trailer & 0xff == UInt64(OperationKind.delete.rawValue)
+            if isDelete || cursor.trailer >> 8 < covered { found.removeLast() }
             try cursor.previous()
         }
         return found.reversed()
@@ -93,6 +101,48 @@ import Testing
         } else {
             #expect(model.values[key] == nil, "\(note)")
         }
+    }
+
+    /// The same for every file of a store, opened and read as a whole.
+    @Test(arguments: [128 << 10, 0]) func everyFlippedByteOfAStoreShows(indexBytes: Int) throws {
+        let system = SimulatedFileSystem(seed: 8)
+        let store = try LSMStoreTests.open(system, options(.none, indexBytes), at: Self.folder)
+        var model = Model()
+        for index in 1...10 {
+            var batch = WriteBatch()
+            try batch.put(key: paddedKey(index), value: bytes("value \(index)"))
+            if index > 5 { try batch.delete(key: paddedKey(index - 5)) }
+            if index == 9 { try batch.deleteRange(from: paddedKey(6), to: paddedKey(8)) }
+            model.apply(batch)
+            _ = try store.apply(batch, at: LogPosition(index: UInt64(index), term: 1))
+            if index == 5 { try store.flush() }
+        }
+        try store.flush()
+        store.close()
+        let sorted = model.scan(from: [], to: nil, limit: .max)
+        let files = try system.files(in: Self.folder).map { ($0, try system.bytes($0)) }
+        var refused = 0
+        for (path, whole) in files {
+            for position in whole.indices {
+                // Opening writes, so each flip has a disk of its own.
+                let system = SimulatedFileSystem(seed: 8)
+                try system.createDirectory(Self.folder)
+                for (path, bytes) in files { try system.open(path, .create).write(bytes: bytes, at: 0) }
+                try system.damage(path, at: UInt64(position), mask: UInt8(1 << (position % 8)))
+                do {
+                    let store = try LSMStoreTests.open(system, options(.none, indexBytes), at: Self.folder)
+                    defer { store.close() }
+                    #expect(same(try store.scan(from: [], to: nil, limit: .max), sorted), "\(path), byte \(position)")
+                    for index in 1...10 {
+                        let key = paddedKey(index)
+                        #expect(try store.get(key) == model.values[key], "\(path), byte \(position)")
+                    }
+                } catch is StorageError {
+                    refused += 1
+                }
+            }
+        }
+        #expect(refused > 1000)
     }
 
     @Test func blocksInTheWrongPlaceShow() throws {

@@ -8,6 +8,8 @@ import Synchronization
 /// The persistent term and vote of one Raft group.
 public final class HardStateFile: Sendable {
     private static let slotBytes = 512
+    /// Not reached by counting: a slot above is damage.
+    private static let sequenceMax: UInt64 = 1 << 62
     /// "SLV1" when read as bytes.
     private static let magic: UInt32 = 0x3156_4C53
 
@@ -105,7 +107,7 @@ public final class HardStateFile: Sendable {
                 UInt32(littleEndian: raw.load(fromByteOffset: offset, as: UInt32.self))
             }
             guard half(0) == magic, half(4) == 1, half(32) == strata_crc32c(0, raw.baseAddress, 32),
-                raw[36...].allSatisfy({ $0 == 0 })
+                raw[36...].allSatisfy({ $0 == 0 }), word(8) < sequenceMax
             else { return nil }
             return Slot(sequence: word(8), term: word(16), vote: word(24))
         }

@@ -25,6 +25,12 @@ struct SegmentIndex: Hashable, Sendable {
         self.head = head
     }
 
+    /// False for a frame so far behind the segment's head that an entry has no room for its offset or index.
+    func holds(_ header: FrameHeader) -> Bool {
+        header.baseOffset - head.nextOffset <= UInt64(UInt32.max)
+            && header.index - head.lastIndex <= UInt64(UInt32.max)
+    }
+
     /// Notes a frame when an entry is due: the first, one after `interval` bytes, each start of a term, and each frame
     /// that recovery must be able to name (membership and prefix trim).
     mutating func note(_ header: FrameHeader, at position: UInt64, interval: Int) {
@@ -33,7 +39,7 @@ struct SegmentIndex: Hashable, Sendable {
         {
             return
         }
-        // The log rolls before any of these three exceeds 32 bits.
+        // The log rolls before any of these three exceeds 32 bits, and refuses segments where one does.
         entries.append(
             Entry(
                 offset: UInt32(header.baseOffset - head.nextOffset), index: UInt32(header.index - head.lastIndex),

@@ -17,7 +17,7 @@ extension SegmentedLog {
         if batch.isEmpty { return }
         try mutate { writer throws(SegmentedLogError) in
             try checkContinues(batch)
-            try rollIfFull(&writer, adding: UInt64(batch.byteCount))
+            try rollIfFull(&writer, adding: batch)
             let start = state.withLock { Start($0) }
             try allocate(&writer, start, adding: UInt64(batch.byteCount + FrameHeader.byteCount))
             var mark: [UInt8] = []
@@ -150,10 +150,20 @@ extension SegmentedLog {
 
     // MARK: closing a segment
 
-    private func rollIfFull(_ writer: inout WriterState, adding count: UInt64) throws(SegmentedLogError) {
+    private func rollIfFull(_ writer: inout WriterState, adding batch: FrameBatch) throws(SegmentedLogError) {
         let (active, file) = state.withLock { ($0.active, $0.activeFile) }
         let limit = min(options.segmentBytes, segmentBytesMax)
-        guard active.byteCount + count + UInt64(FrameHeader.byteCount) > limit else { return }
+        let count = UInt64(batch.byteCount)
+        guard let first = batch.headers.first, let last = batch.headers.last else { return }
+        guard last.baseOffset - first.baseOffset <= UInt64(UInt32.max) else {
+            throw SegmentedLogError(
+                .tooLarge,
+                "a batch takes \(last.baseOffset - first.baseOffset) offsets; append its frames in two batches",
+                path: active.logPath)
+        }
+        // The index keeps offsets in 32 bits; a gap can take as many at once.
+        let hasOffsets = active.index.holds(last)
+        guard !hasOffsets || active.byteCount + count + UInt64(FrameHeader.byteCount) > limit else { return }
         let mayRoll = options.naming == .offset ? active.holdsRecords : active.end.lastIndex > active.head.lastIndex
         guard mayRoll else {
             guard active.byteCount + count <= UInt64(UInt32.max) else {

@@ -259,6 +259,7 @@ extension LogOpening.Scan {
             return nil
         }
         if let violation = segment.end.advance(over: header) { return violation }
+        guard segment.index.holds(header) else { return "a segment's offsets or indexes span more than 32 bits" }
         segment.index.note(header, at: position, interval: interval)
         return nil
     }

@@ -13,6 +13,8 @@ struct CompactionJob: ~Copyable, @unchecked Sendable {
     private var cuts: OutputCuts
     private let deletes: SurvivingDeletes
     private let hasDeletes: Bool
+    /// No level below the output holds anything, and no range delete goes by the sequences of what is merged.
+    private let isBottom: Bool
     /// Where the output that comes next begins; nil: at the least key.
     private var outputStart: [UInt8]?
     private var builder: TableBuilder?
@@ -41,6 +43,7 @@ struct CompactionJob: ~Copyable, @unchecked Sendable {
             deepest.allSatisfy { $0.allSatisfy { !$0.metadata.overlaps(from: start, to: end) } }
         }
         hasDeletes = !deletes.isEmpty
+        isBottom = !hasDeletes && deepest.allSatisfy { $0.isEmpty }
         cuts = OutputCuts(
             grandparents: below < Version.levelCount ? version.levels[below] : [], target: space.options.tableBytes)
         try merge.seekToFirst()
@@ -59,7 +62,9 @@ struct CompactionJob: ~Copyable, @unchecked Sendable {
             if !(hasDeletes && deletes.cover(key, sequence: trailer >> 8)),
                 rule.keeps(key, trailer: trailer, isBottom: { deeper.lack($0) })
             {
-                try add(key, trailer, value, number)
+                // What everybody sees and nothing lies below needs no sequence: equal trailers take no bytes in a block.
+                let isSettled = isBottom && rule.isSeenByAll(trailer >> 8)
+                try add(key, isSettled ? trailer & 0xff : trailer, value, number)
             }
             try merge.advance()
         }

@@ -12,6 +12,9 @@ struct GarbageRule: ~Copyable {
         self.stripes = stripes
     }
 
+    /// True when no snapshot is older than this sequence.
+    func isSeenByAll(_ sequence: UInt64) -> Bool { stripes.isSeenByAll(sequence) }
+
     /// True when the version must be kept.
     /// - Parameter isBottom: asked for deletes that all readers see: true when no deeper level can hold the key.
     mutating func keeps(
