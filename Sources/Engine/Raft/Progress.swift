@@ -6,7 +6,7 @@
 package struct InflightWindow: Hashable, Sendable {
     package struct Sent: Hashable, Sendable {
         package var last: LogIndex
-        var bytes: Int
+        fileprivate(set) var bytes: Int
     }
     package private(set) var sent: [Sent] = []
     private(set) var bytes = 0
@@ -14,6 +14,19 @@ package struct InflightWindow: Hashable, Sendable {
     mutating func add(last: LogIndex, bytes count: Int) {
         sent.append(Sent(last: last, bytes: count))
         bytes += count
+    }
+
+    /// Bytes of the newest append, which ends at `last`; everything when it is another one.
+    func newestBytes(endingAt last: LogIndex) -> Int {
+        guard let newest = sent.last, newest.last == last else { return Int.max }
+        return newest.bytes
+    }
+
+    /// The newest append was not drained yet and grew.
+    mutating func extendNewest(last: LogIndex, bytes more: Int) {
+        sent[sent.count - 1].last = last
+        sent[sent.count - 1].bytes += more
+        bytes += more
     }
 
     /// Forgets everything up to `index`: acknowledgements are cumulative.
@@ -135,6 +148,14 @@ package struct Progress: Hashable, Sendable {
         case .snapshot:
             preconditionFailure("nothing is appended to a member that waits for a snapshot")
         }
+        sentCommit = Swift.max(sentCommit, commit)
+    }
+
+    /// Notes that the newest append grew up to `last`.
+    mutating func noteExtended(last: LogIndex, bytes: Int, commit: LogIndex, settings: RaftCore.Settings) {
+        next = last + 1
+        window.extendNewest(last: last, bytes: bytes)
+        isWaiting = isWindowFull(settings)
         sentCommit = Swift.max(sentCommit, commit)
     }
 

@@ -23,6 +23,7 @@ extension RaftCore {
         to slot: Int, evenIfEmpty: Bool, _ reader: borrowing Log, _ ready: inout Ready
     ) -> Bool {
         if progress[slot].isPaused { return false }
+        if extendUndrained(slot, &ready) { return true }
         let previous = progress[slot].next - 1
         guard let previousTerm = log.term(at: previous) else {
             requireSnapshot(slot, &ready)
@@ -56,6 +57,47 @@ extension RaftCore {
         append.entries = entries
         ready.messages.append(append)
         return true
+    }
+
+    /// Adds the newest entries to the append that the host has not drained yet: the proposals of one turn leave as one
+    /// message to each member, and come back as one acknowledgement. Only if that append is the last message to the
+    /// member, so that nothing overtakes it.
+    private mutating func extendUndrained(_ slot: Int, _ ready: inout Ready) -> Bool {
+        let next = progress[slot].next
+        guard progress[slot].state == .replicate, next <= lastIndex, let undrained = ready.entries.first?.index,
+            next >= undrained, let place = lastUndrained(to: progress[slot].id, ready)
+        else { return false }
+        let count = ready.messages[place].entries.count
+        guard ready.messages[place].kind == .append, ready.messages[place].term == term, count > 0,
+            ready.messages[place].index + UInt64(count) + 1 == next
+        else { return false }
+        var room = settings.appendBytesMax - progress[slot].window.newestBytes(endingAt: next - 1)
+        var added = 0
+        var bytes = 0
+        for position in Int(next - undrained)..<ready.entries.count {
+            let size = Int(ready.entries[position].byteCount)
+            if size > room { break }
+            ready.messages[place].entries.append(ready.entries[position])
+            room -= size
+            bytes += size
+            added += 1
+        }
+        if added == 0 { return false }
+        ready.messages[place].commit = commitIndex
+        let last = next + UInt64(added) - 1
+        progress[slot].noteExtended(last: last, bytes: bytes, commit: min(commitIndex, last), settings: settings)
+        return true
+    }
+
+    /// The newest message to `member` among the last few that were not drained.
+    private func lastUndrained(to member: NodeID, _ ready: borrowing Ready) -> Int? {
+        var place = ready.messages.count - 1
+        let lowest = max(0, ready.messages.count - progress.count)
+        while place >= lowest {
+            if ready.messages[place].to == member { return place }
+            place -= 1
+        }
+        return nil
     }
 
     /// Headers from `first` on, at most `appendBytesMax`: from `ready` where the host has not drained them yet.

@@ -7,7 +7,7 @@ let usage = """
     RaftCheck replay SEED EVENTS [KINDS LEFT OUT, COMMA SEPARATED]
     RaftCheck regressions --file FILE
     RaftCheck scenarios --folder FOLDER [--rewrite 1]
-    RaftCheck worlds [--states N] [--name NAME]
+    RaftCheck worlds [--states N] [--name NAME] [--threads N]
     RaftCheck throughput [--entries N]
     RaftCheck mutants            (their names; any command takes --mutant NAME in a build with RAFT_MUTANTS)
     """

@@ -15,7 +15,7 @@ do throws(CheckError) {
     case "replay": try replay(arguments.dropFirst())
     case "regressions": try checkRegressions(Options(arguments.dropFirst()))
     case "scenarios": try checkScenarios(Options(arguments.dropFirst()))
-    case "worlds": try checkWorlds(Options(arguments.dropFirst()))
+    case "worlds": try await checkWorlds(Options(arguments.dropFirst()))
     case "throughput": try measureThroughput(Options(arguments.dropFirst()))
     case "mutants": for mutant in Mutant.allCases { print(mutant.rawValue) }
     default: throw CheckError(usage)

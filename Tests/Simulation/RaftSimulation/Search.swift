@@ -1,5 +1,6 @@
 // Breadth-first through everything that can happen in a bounded world. The first broken invariant is thus found on a
-// shortest way, which is printed. States are remembered by a 64-bit hash: two in ten million may be taken for one.
+// shortest way, which is printed. States are remembered by their 128-bit fingerprints, the same for worlds that differ
+// only in the names of the nodes.
 
 import Raft
 
@@ -12,37 +13,55 @@ package struct Search {
         package var failure: String?
     }
 
+    /// The larger ones first, so that two threads end at about the same time.
     package static let worlds: [(name: String, world: World)] = [
-        ("two terms", make(voters: 3) { $0.termMax = 2 }),
-        ("one crash", make(voters: 3) { ($0.termMax, $0.crashes) = (1, 1) }),
-        ("one read", make(voters: 3) { ($0.termMax, $0.reads) = (1, 1) }),
-        ("one repeat", make(voters: 3) { ($0.termMax, $0.proposals, $0.repeats) = (1, 1, 1) }),
+        ("three terms, a crash", make { ($0.termMax, $0.crashes) = (3, 1) }),
+        ("three terms, a proposal, a drop", make { ($0.termMax, $0.proposals, $0.drops) = (3, 1, 1) }),
         (
-            "a joint change",
-            make(
-                voters: 2,
-                change: ConfigurationChange(
-                    [.init(.addVoter, NodeID(3)), .init(.remove, NodeID(1))], transition: .implicit)
-            ) { ($0.termMax, $0.changes) = (1, 1) }
+            "two terms, a crash, a drop, a repeat",
+            make { ($0.termMax, $0.campaigns, $0.crashes, $0.drops, $0.repeats) = (2, 2, 1, 1, 1) }
         ),
-        ("two terms, one proposal", make(voters: 3) { ($0.termMax, $0.proposals) = (2, 1) }),
-        ("two terms, one read", make(voters: 3) { ($0.termMax, $0.reads) = (2, 1) }),
-        ("two terms, one crash", make(voters: 3) { ($0.termMax, $0.crashes) = (2, 1) }),
-        ("three terms", make(voters: 3) { $0.termMax = 3 }),
+        (
+            "two terms, a read, a drop, a repeat",
+            make { b in
+                (b.termMax, b.campaigns, b.reads, b.drops, b.repeats) = (2, 2, 1, 1, 1)
+            }
+        ),
+        ("three terms, a read", make { ($0.termMax, $0.reads) = (3, 1) }),
+        ("three terms, a repeat", make { ($0.termMax, $0.repeats) = (3, 1) }),
+        ("a joint change, two terms", joint(isOrdered: true) { ($0.termMax, $0.campaigns) = (2, 2) }),
+        ("a joint change, any order", joint(isOrdered: false) { ($0.termMax, $0.campaigns) = (1, 2) }),
+        ("a read, any order", make(isOrdered: false) { ($0.termMax, $0.reads) = (1, 1) }),
+        ("a crash, any order", make(isOrdered: false) { ($0.termMax, $0.crashes) = (1, 1) }),
+        (
+            "a repeat, any order",
+            make(isOrdered: false) { b in
+                (b.termMax, b.campaigns, b.proposals, b.repeats) = (1, 1, 1, 1)
+            }
+        ),
+        ("two terms, any order", make(isOrdered: false) { ($0.termMax, $0.campaigns) = (2, 2) }),
     ]
 
-    private static func make(
-        voters: Int, change: ConfigurationChange = .leave, _ fill: (inout World.Budget) -> Void
-    ) -> World {
+    private static func make(isOrdered: Bool = true, _ fill: (inout World.Budget) -> Void) -> World {
         var budget = World.Budget()
         fill(&budget)
-        return World(voters: voters, change: change, budget: budget)
+        return World(voters: 3, budget: budget, isOrdered: isOrdered)
+    }
+
+    /// From {1, 2} to {2, 3}: the first leader may be the one that goes.
+    private static func joint(isOrdered: Bool, _ fill: (inout World.Budget) -> Void) -> World {
+        var budget = World.Budget()
+        fill(&budget)
+        budget.changes = 1
+        let change = ConfigurationChange(
+            [.init(.addVoter, NodeID(3)), .init(.remove, NodeID(1))], transition: .implicit)
+        return World(voters: 2, change: change, budget: budget, isOrdered: isOrdered)
     }
 
     /// Visits at most `statesMax` states.
     package static func run(_ start: World, statesMax: Int) -> Verdict {
         var verdict = Verdict()
-        var seen: Set<Int> = [start.hashValue]
+        var seen: Set<Fingerprint> = [start.fingerprint]
         // What led to each state, to tell the way to a failure.
         var parents: [(parent: Int32, event: UInt16)] = [(-1, 0)]
         var level: [(world: World, number: Int32)] = [(start, 0)]
@@ -52,7 +71,7 @@ package struct Search {
                 for (position, event) in world.events.enumerated() {
                     do {
                         let following = try world.after(event)
-                        guard seen.insert(following.hashValue).inserted else { continue }
+                        guard seen.insert(following.fingerprint).inserted else { continue }
                         next.append((following, Int32(parents.count)))
                         parents.append((number, UInt16(position)))
                     } catch {
