@@ -24,8 +24,11 @@ final class PosixDirectoryLock: DirectoryLock {
 
     func release() {
         descriptor.withLock { held in
-            // Closing the only descriptor of this open file description drops the lock.
-            if let held { close(held) }
+            // Closing alone is not enough: a child that is just being started has a copy of the descriptor.
+            if let held {
+                _ = flock(held, LOCK_UN)
+                close(held)
+            }
             held = nil
         }
     }
