@@ -157,6 +157,7 @@ struct SimulatedDisk: Sendable {
     /// Throws when the power is gone or a planned fault strikes.
     mutating func check(_ operation: FileIOError.Operation, _ path: String) throws(FileIOError) {
         if faults.changesLeft == 0 { throw failure(operation, path, .device, "the simulated machine has no power") }
+        faults.calls?.append(SimulatedCall(operation: operation, path: path))
         if let reason = faults.strike(operation, path) {
             throw failure(operation, path, reason, "simulated fault")
         }

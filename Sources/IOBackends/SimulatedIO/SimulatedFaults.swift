@@ -1,5 +1,5 @@
 // What a test can make the simulated disk do, and what it can count.
-import FileIO
+public import FileIO
 
 /// How often each thing was done. Failed calls count too.
 public struct SimulatedCounters: Hashable, Sendable {
@@ -16,6 +16,12 @@ public struct SimulatedCounters: Hashable, Sendable {
     public init() {}
 }
 
+/// One call on the simulated disk.
+public struct SimulatedCall: Hashable, Sendable {
+    public var operation: FileIOError.Operation
+    public var path: String
+}
+
 /// Faults that wait to happen.
 struct SimulatedFaults: Sendable {
     struct Planned: Sendable {
@@ -27,6 +33,8 @@ struct SimulatedFaults: Sendable {
     }
 
     var planned: [Planned] = []
+    /// The calls so far, when somebody wants to know.
+    var calls: [SimulatedCall]?
     /// Bytes that all files together may have; nil for no limit.
     var capacityBytes: Int?
     /// Syncs report success and do nothing.

@@ -59,6 +59,13 @@ public final class SimulatedFileSystem: FileSystem {
         }
     }
 
+    /// Every call from the moment that this is set to an empty array, for a test that wants to fail each of them; nil
+    /// again after a crash.
+    public var calls: [SimulatedCall]? {
+        get { disk.state.withLock { $0.faults.calls } }
+        set { disk.state.withLock { $0.faults.calls = newValue } }
+    }
+
     /// Lets the power go at the n-th change of the disk from now (a write, sync, truncation or change of names): that
     /// one does not succeed, and nothing after it until ``crash()``.
     public func cutPower(afterChanges count: Int) {

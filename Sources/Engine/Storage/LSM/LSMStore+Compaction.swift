@@ -118,7 +118,7 @@ extension LSMStore {
     private func fail(
         _ error: StorageError, _ maintenance: inout Maintenance
     ) throws(StorageError) {
-        if case .io(let cause) = error, cause.reason == .noSpace, cause.operation != .sync {
+        if error.isOnlyLackOfSpace {
             maintenance.compactionPause = Self.compactionPauseCalls
             return
         }

@@ -108,7 +108,7 @@ extension LSMStore {
                 try maintenance.manifest.append(edit)
             }
         } catch {
-            if case .io(let cause) = error, cause.reason == .noSpace, cause.operation != .sync {
+            if error.isOnlyLackOfSpace {
                 // Nothing was synced, so a new manifest can say what holds once there is space again.
                 maintenance.manifestIsSuspect = true
                 maintenance.orphans += tables.map { $0.metadata.number }

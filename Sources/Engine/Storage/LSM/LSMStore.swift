@@ -12,6 +12,10 @@ internal import Synchronization
 /// for entry in log[(store.flushed.index + 1)...] { try store.apply(entry.batch, at: entry.position) }
 /// ```
 ///
+/// A full disk is an error of the call that met it and of nothing else: what was applied stays readable and in memory,
+/// and once there is space the same call works and a paused compaction begins again, by themselves. Any other error of a
+/// write, and every error of a sync, a lack of space included, makes the store read-only until it is opened again.
+///
 /// Locks, in the order in which they may be taken: maintenance, writer, views and positions (both leaves). Point reads take
 /// none: see ReadViews.
 public final class LSMStore: KeyValueStore {

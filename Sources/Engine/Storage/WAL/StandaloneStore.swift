@@ -17,6 +17,9 @@ public struct StandaloneOptions: Sendable, Hashable {
 /// let store = try StandaloneStore.open(directory: "data", fileSystem: fileSystem, options: StandaloneOptions())
 /// try store.write(batch, durability: .power)
 /// ```
+/// A full disk: what makes room for a write, a log file above all, may be tried again. An error from there on, which
+/// includes a hash log that can't take what its log already holds, leaves the store read-only until it is opened again.
+///
 /// Any thread may write and read. One background thread calls ``performMaintenance()``.
 public final class StandaloneStore: Sendable {
     /// The engine, for reads.
