@@ -1,7 +1,8 @@
-// Compaction on a disk that loses power, fails and fills: after every single change of the disk, what was called flushed
-// is there, and a second start goes on as if nothing had happened.
+// Compaction on a disk that loses power, fails and fills: after every single change of the disk, what was called
+// flushed is there, and a second start goes on as if nothing had happened.
 import FileIO
 import SimulatedIO
+import Synchronization
 import Testing
 
 @testable import Storage
@@ -31,8 +32,11 @@ import Testing
     }
 
     /// Applies entries with flushes and compactions between, as far as the disk lets it.
+    /// - Parameter rewrites: each flush begins a new manifest and makes CURRENT name it.
     /// - Returns: the newest position that the store called flushed, and whether everything was done.
-    private static func run(_ system: SimulatedFileSystem, upTo last: Int) -> (flushed: UInt64, done: Bool) {
+    private static func run(
+        _ system: SimulatedFileSystem, upTo last: Int, rewrites: Bool = false
+    ) -> (flushed: UInt64, done: Bool) {
         var flushed: UInt64 = 0
         do {
             let store = try LSMStoreTests.open(system, CompactionTests.options(), at: folder)
@@ -41,6 +45,7 @@ import Testing
             for index in Int(flushed) + 1..<last + 1 {
                 _ = try store.apply(batch(index), at: LogPosition(index: UInt64(index), term: 2))
                 if index % 3 == 0 {
+                    if rewrites { store.maintenance.withLock { $0.manifestIsSuspect = true } }
                     try store.flush()
                     flushed = store.flushed.index
                     for _ in 0..<50 where try !store.performMaintenance() { break }
@@ -61,20 +66,74 @@ import Testing
         #expect(files.count == store.tableCount, "\(note): no file is left behind")
     }
 
-    @Test func powerCutAfterEveryChange() throws {
+    @Test(arguments: 1...3 as ClosedRange<UInt64>, [false, true]) func powerCutAfterEveryChange(
+        seed: UInt64, rewrites: Bool
+    ) throws {
         let entries = 12
         var cut = 1
         while cut < 2000 {
-            let system = SimulatedFileSystem(seed: UInt64(cut))
+            let note = "seed \(seed), rewrites \(rewrites), cut \(cut)"
+            let system = SimulatedFileSystem(seed: seed << 32 + UInt64(cut))
             system.cutPower(afterChanges: cut)
-            let (flushed, done) = Self.run(system, upTo: entries)
+            let (flushed, done) = Self.run(system, upTo: entries, rewrites: rewrites)
             if done { break }
             system.crash()
-            try Self.verify(system, atLeast: flushed, "cut \(cut)")
-            #expect(Self.run(system, upTo: entries).done, "cut \(cut): it goes on")
+            try Self.verify(system, atLeast: flushed, note)
+            #expect(Self.run(system, upTo: entries, rewrites: rewrites).done, "\(note): it goes on")
             cut += 1
         }
         #expect(cut > 20 && cut < 2000)
+    }
+
+    /// What a checkpoint that was under way left behind is nothing, or a store that is whole.
+    @Test(arguments: 1...3 as ClosedRange<UInt64>) func powerCutDuringCheckpoints(seed: UInt64) throws {
+        var cut = 1
+        while cut < 2000 {
+            let note = "seed \(seed), cut \(cut)"
+            let system = SimulatedFileSystem(seed: seed << 32 + UInt64(cut))
+            #expect(Self.run(system, upTo: 6).done)
+            system.cutPower(afterChanges: cut)
+            var finished: [Int] = []
+            let isOver = (try? Self.checkpoint(system, &finished)) != nil
+            system.crash()
+            for index in [7, 8] {
+                let target = "copies/\(index)"
+                let exists = try system.exists(target)
+                #expect(exists || !finished.contains(index), "\(note): \(target) is gone")
+                if exists { try Self.verifyCopy(system, target, upTo: index, note) }
+            }
+            try Self.verify(system, atLeast: UInt64(finished.last ?? 6), note)
+            var again: [Int] = []
+            for index in [7, 8] where try system.exists("copies/\(index)") { try system.removeTree("copies/\(index)") }
+            try Self.checkpoint(system, &again)
+            for index in again { try Self.verifyCopy(system, "copies/\(index)", upTo: index, "\(note), again") }
+            if isOver { break }
+            cut += 1
+        }
+        #expect(cut > 20 && cut < 2000)
+    }
+
+    /// Applies entries 7 and 8, with a checkpoint after each.
+    private static func checkpoint(_ system: SimulatedFileSystem, _ finished: inout [Int]) throws {
+        try system.createDirectory("copies")
+        try system.syncDirectory("")
+        let store = try LSMStoreTests.open(system, CompactionTests.options(), at: folder)
+        defer { store.close() }
+        for index in max(7, Int(store.flushed.index) + 1)..<9 {
+            _ = try store.apply(batch(index), at: LogPosition(index: UInt64(index), term: 2))
+            #expect(try store.checkpoint(to: "copies/\(index)").index == UInt64(index))
+            finished.append(index)
+        }
+    }
+
+    private static func verifyCopy(_ system: SimulatedFileSystem, _ path: String, upTo index: Int, _ note: String)
+        throws
+    {
+        let copy = try LSMStoreTests.open(system, CompactionTests.options(), at: path)
+        defer { copy.close() }
+        #expect(copy.flushed.index == UInt64(index), "\(note)")
+        try LSMStoreTests.checkAll(copy, model(upTo: index), "\(note), \(path)")
+        _ = try copy.verify()
     }
 
     @Test(arguments: [FileIOError.Operation.write, .sync, .syncDirectory, .open, .remove, .read])
