@@ -115,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "Raft", "Cluster", "KeyValue", "Broker",
+                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "SegmentedLog", "Raft", "Cluster", "KeyValue",
+                "Broker",
                 "StrataNode",
                 "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,

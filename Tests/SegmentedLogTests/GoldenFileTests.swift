@@ -69,4 +69,30 @@ import Testing
             try Self.model().0.check(log)
         }
     }
+
+    @Test func segmentsAreDumpedUpToTheDamage() throws {
+        let disk = SimulatedFileSystem(seed: 2)
+        try disk.createDirectory("log")
+        let files = try Fixture("SegmentedLog").load().filter { $0.name.hasSuffix(".log") }
+        for file in files { try disk.open("log/" + file.name, .create).write(bytes: file.bytes, at: 0) }
+        var entries: [FrameHeader] = []
+        for file in files {
+            let dump = try SegmentedLog.dump(segment: "log/" + file.name, fileSystem: disk, limit: .max)
+            #expect(dump.fault == nil && dump.end == UInt64(file.bytes.count) && dump.end == dump.fileBytes)
+            #expect(dump.frames.first?.header.kind == .mark)
+            entries += dump.frames.map(\.header).filter { $0.kind != .mark }
+        }
+        #expect(entries == Self.model().0.frames.map(\.header))
+        let name = "log/" + files[0].name
+        let all = try SegmentedLog.dump(segment: name, fileSystem: disk, limit: .max).frames
+        let some = try SegmentedLog.dump(segment: name, fileSystem: disk, limit: 2)
+        #expect(some.frames == Array(all.prefix(2)) && some.omitted == all.count - 2)
+        // Zeros that were written ahead are no damage.
+        let file = try disk.open(name, .readWrite)
+        try file.truncate(to: UInt64(files[0].bytes.count) + 1000)
+        #expect(try SegmentedLog.dump(segment: name, fileSystem: disk, limit: .max).fault == nil)
+        try disk.damage(name, at: all[3].position + 10, mask: 1)
+        let broken = try SegmentedLog.dump(segment: name, fileSystem: disk, limit: .max)
+        #expect(broken.frames == Array(all.prefix(3)) && broken.fault?.contains("byte \(all[3].position)") == true)
+    }
 }

@@ -3,6 +3,7 @@
 import ArgumentParser
 import FileIO
 import PosixIO
+import SegmentedLog
 import Storage
 
 /// Checks, shows and saves storage files.
@@ -62,7 +63,7 @@ struct StorageDumpCommand: ParsableCommand {
         case wal, sst, manifest, log
     }
 
-    @Argument(help: "wal, sst, manifest, or log (a data file of the hash log engine).")
+    @Argument(help: "wal, sst, manifest, or log (a segment NNNN.log, or a NNNNNN.data of the hash log engine).")
     var kind: FileKind
 
     @Argument(help: "The file.")
@@ -76,6 +77,7 @@ struct StorageDumpCommand: ParsableCommand {
     }
 
     func run() throws {
+        if kind == .log, path.hasSuffix(".log") { return try showSegment() }
         let dump = try StorageCommand.attempt { () throws(StorageError) in
             let disk = PosixFileSystem()
             return switch kind {
@@ -85,14 +87,45 @@ struct StorageDumpCommand: ParsableCommand {
             case .log: try StorageInspection.dumpDataFile(path, fileSystem: disk, limit: limit)
             }
         }
-        let width = dump.header.map(\.name.count).max() ?? 0
-        for (name, value) in dump.header { StandardOutput.write(TextTable.pad(name, width) + "  " + value) }
-        StandardOutput.write("")
         var table = TextTable(dump.columns)
         for row in dump.rows { table.add(row) }
+        try show(dump.header, table, omitted: dump.omitted, fault: dump.fault)
+    }
+
+    private func showSegment() throws {
+        let dump: SegmentedLog.SegmentDump
+        do throws(SegmentedLogError) {
+            dump = try SegmentedLog.dump(segment: path, fileSystem: PosixFileSystem(), limit: limit)
+        } catch {
+            throw CommandError.failed(error.description)
+        }
+        var table = TextTable(
+            ["byte", "frame", "index", "term", "offset", "records", "payload bytes"], rightAligned: [0, 2, 3, 4, 5, 6])
+        for frame in dump.frames {
+            let header = frame.header
+            // A mark has its own position in place of a count.
+            let records = header.kind == .mark ? "-" : String(header.recordCount)
+            table.add([
+                String(frame.position), "\(header.kind)", String(header.index), String(header.term),
+                String(header.baseOffset), records, String(header.payloadCount),
+            ])
+        }
+        let header = [
+            ("frames end at byte", String(dump.end)), ("file has bytes", String(dump.fileBytes)),
+            ("frames", String(dump.frames.count + dump.omitted)),
+        ]
+        try show(header, table, omitted: dump.omitted, fault: dump.fault)
+    }
+
+    private func show(
+        _ header: [(name: String, value: String)], _ table: TextTable, omitted: Int, fault: String?
+    ) throws {
+        let width = header.map(\.name.count).max() ?? 0
+        for (name, value) in header { StandardOutput.write(TextTable.pad(name, width) + "  " + value) }
+        StandardOutput.write("")
         table.print()
-        if dump.omitted > 0 { StandardOutput.write("… and \(dump.omitted) more; --limit shows them") }
-        if let fault = dump.fault { throw CommandError.failed(fault) }
+        if omitted > 0 { StandardOutput.write("… and \(omitted) more; --limit shows them") }
+        if let fault { throw CommandError.failed(fault) }
     }
 }
 
