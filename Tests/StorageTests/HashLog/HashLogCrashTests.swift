@@ -162,18 +162,20 @@ import Testing
     @Test func missingAndShortFilesAreRefused() throws {
         let system = SimulatedFileSystem(seed: 4)
         #expect(Self.run(system, upTo: 30).index == 30)
+        // Opening removes what an unfinished merge left.
+        try Self.open(system).close()
         for path in try system.files(in: Self.folder) where !path.hasSuffix("LOCK") {
             let whole = try system.bytes(path)
             try system.setBytes(path, Array(whole.dropLast()))
             if path.hasSuffix(".hint") {
                 try Self.verify(system, atLeast: LogPosition(index: 30, term: 2), "short hint")
             } else {
-                #expect(throws: StorageError.self, "\(path)") { try Self.open(system) }
+                #expect(throws: StorageError.self, "\(path) of \(whole.count) bytes") { try Self.open(system) }
             }
             try system.setBytes(path, whole)
             if path.hasSuffix(".hint") { continue }
             try system.remove(path)
-            #expect(throws: StorageError.self, "\(path)") { try Self.open(system) }
+            #expect(throws: StorageError.self, "\(path) of \(whole.count) bytes") { try Self.open(system) }
             try system.setBytes(path, whole)
         }
         try Self.verify(system, atLeast: LogPosition(index: 30, term: 2), "whole again")

@@ -28,13 +28,13 @@ import Testing
         try HashLogStore.open(directory: folder, fileSystem: system, options: options)
     }
 
-    static func randomBatch(_ random: inout SplitMix) throws -> WriteBatch {
+    static func randomBatch(_ random: inout SplitMix, withRanges: Bool = true) throws -> WriteBatch {
         var batch = WriteBatch()
         for _ in 0..<random.below(6) {
-            if random.below(4) == 0 {
-                try batch.delete(key: random.key())
-            } else {
-                try batch.put(key: random.key(), value: random.value())
+            switch random.below(24) {
+            case 0...5: try batch.delete(key: random.key())
+            case 6 where withRanges: try batch.deleteRange(from: random.key(), to: random.key())
+            default: try batch.put(key: random.key(), value: random.value())
             }
         }
         return batch
@@ -55,7 +55,8 @@ import Testing
         }
     }
 
-    @Test(arguments: 1...4 as ClosedRange<UInt64>) func agreesWithAMap(seed: UInt64) throws {
+    @Test(arguments: 1...4 as ClosedRange<UInt64>, [false, true])
+    func agreesWithAMap(seed: UInt64, withRanges: Bool) throws {
         var random = SplitMix(seed)
         let system = SimulatedFileSystem(seed: 1)
         var store = try Self.open(system)
@@ -63,7 +64,7 @@ import Testing
         var log: [WriteBatch] = []
         var operations: UInt64 = 0
         for step in 0..<400 {
-            let batch = try Self.randomBatch(&random)
+            let batch = try Self.randomBatch(&random, withRanges: withRanges)
             log.append(batch)
             let position = LogPosition(index: UInt64(log.count), term: 3)
             #expect(try store.apply(batch, at: position) == operations + 1, "seed \(seed)")
@@ -105,7 +106,8 @@ import Testing
         try Self.checkAll(store, model, "seed \(seed), end")
         try store.flush()
         try Self.settle(store)
-        #expect(store.occupancy.deadShare < 0.6, "seed \(seed): \(store.occupancy)")
+        // Deletes that may still hide something are not alive and not in the way either.
+        #expect(withRanges || store.occupancy.deadShare < 0.6, "seed \(seed): \(store.occupancy)")
         try Self.checkAll(store, model, "seed \(seed), merged")
         store.close()
         let again = try Self.open(system)

@@ -44,11 +44,6 @@ enum GoldenStore: String, CaseIterable {
         return batches
     }
 
-    /// What the engine takes of the batches: a hash log knows no ranges.
-    private var history: [WriteBatch] {
-        Self.batches.filter { batch in self != .hashLog || !batch.contains { $0.kind == .deleteRange } }
-    }
-
     /// Writes the store's files as this build does.
     func make() throws -> [(name: String, bytes: [UInt8])] {
         let system = SimulatedFileSystem(seed: 1)
@@ -112,7 +107,7 @@ enum GoldenStore: String, CaseIterable {
 
     private func makeHashLog(_ system: SimulatedFileSystem) throws {
         let store = try HashLogStore.open(directory: "data", fileSystem: system, options: Self.hashLogOptions)
-        for (number, batch) in history.enumerated() {
+        for (number, batch) in Self.batches.enumerated() {
             _ = try store.apply(batch, at: LogPosition(index: UInt64(number + 1), term: 2))
             if number % 10 == 9 { while try store.performMaintenance() {} }
         }
@@ -164,6 +159,6 @@ enum GoldenStore: String, CaseIterable {
 
     /// What the store holds in the end.
     var expected: Model {
-        history.reduce(into: Model()) { $0.apply($1) }
+        Self.batches.reduce(into: Model()) { $0.apply($1) }
     }
 }

@@ -15,10 +15,11 @@ extension HashLogStore {
                 guard batch.bytes.count <= HashLogOptions.batchBytesMax else {
                     throw .invalidBatch("its \(batch.bytes.count) bytes are more than one data file takes")
                 }
+                let single = Self.hasRangeDeletes(batch) ? try singleKeys(batch, state) : nil
                 try makeRoom(&state, firstSequence: first)
-                try batch.bytes.withRawBytes { (bytes) throws(StorageError) in
+                try (single?.batch ?? batch).bytes.withRawBytes { (bytes) throws(StorageError) in
                     let known = try resolve(bytes, state)
-                    try insert(bytes, known, firstSequence: first, &state)
+                    try insert(bytes, known, firstSequence: first, offsets: single?.sequences, &state)
                 }
             }
             state.sequence += UInt64(batch.count)
@@ -75,7 +76,6 @@ extension HashLogStore {
         var known: [UInt64] = []
         known.reserveCapacity(cursor.count)
         while let operation = cursor.next() {
-            if operation.kind == .deleteRange { throw .invalidBatch("the hash log keeps no order: use the LSM engine") }
             let slot = try find(operation.key, keyHash(operation.key), state)
             known.append(slot.map { $0.pointee.place } ?? 0)
         }
@@ -98,17 +98,19 @@ extension HashLogStore {
         return nil
     }
 
+    /// - Parameter offsets: of each operation's sequence from the first; nil: one after another.
     private func insert(
-        _ bytes: UnsafeRawBufferPointer, _ known: [UInt64], firstSequence: UInt64, _ state: inout State
+        _ bytes: UnsafeRawBufferPointer, _ known: [UInt64], firstSequence: UInt64, offsets: [UInt32]?,
+        _ state: inout State
     ) throws(StorageError) {
         // The table's memory is the last thing that can be missing; it is had before the first slot changes.
         try state.index.reserve(known.count)
         var cursor = BatchCursor(bytes)
         let number = state.active
         guard var file = state.files[number] else { preconditionFailure("an active file was made for this batch") }
-        var sequence = firstSequence
         var position = 0
         while let operation = cursor.next() {
+            let sequence = firstSequence + UInt64(offsets?[position] ?? UInt32(position))
             let hash = keyHash(operation.key)
             let old = state.slot(operation.key, hash, place: known[position], since: firstSequence)
             let isPut = operation.kind == .put
@@ -138,7 +140,6 @@ extension HashLogStore {
                 file.tombstoneBytes += file.bytes - UInt64(offset)
             }
             file.sequenceMax = sequence
-            sequence += 1
             position += 1
         }
         state.files[number] = file

@@ -64,9 +64,13 @@ extension HashLogStore {
         let settled = state.files.keys.sorted().compactMap { number in
             state.files[number].flatMap { $0.isSettled ? $0 : nil }
         }
-        let oldest = settled.min { $0.data.baseSequence < $1.data.baseSequence }?.data.number
+        // Merged files span sequences that other files have too, so a delete may be older than the oldest file's end and
+        // still hide something elsewhere. Counting it as dead would copy the same file for ever.
+        let bases = state.files.values.map(\.data.baseSequence).sorted()
         func kept(_ file: FileState) -> UInt64 {
-            file.liveBytes + (file.data.number == oldest ? 0 : file.tombstoneBytes)
+            let isFirst = file.data.baseSequence == bases.first
+            let isAlone = isFirst && (bases.count < 2 || file.sequenceMax < bases[1])
+            return file.liveBytes + (isAlone ? 0 : file.tombstoneBytes)
         }
         func deadShare(_ file: FileState) -> Double {
             let all = file.bytes - UInt64(DataFile.headerBytes)

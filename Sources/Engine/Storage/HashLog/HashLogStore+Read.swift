@@ -58,7 +58,8 @@ extension HashLogStore {
     }
 
     public func scan(from: [UInt8], to: [UInt8]?, limit: Int) throws(StorageError) -> [KeyValue] {
-        let (keys, view) = try sortedKeys { key in
+        var (slots, view) = frozen()
+        let keys = try view.sortedKeys(slots) { key in
             !key.lexicographicallyPrecedes(from) && to.map { key.lexicographicallyPrecedes($0) } != false
         }
         var found: [KeyValue] = []
@@ -67,7 +68,8 @@ extension HashLogStore {
     }
 
     public func stateHash() throws(StorageError) -> UInt64 {
-        let (keys, view) = try sortedKeys { _ in true }
+        var (slots, view) = frozen()
+        let keys = try view.sortedKeys(slots) { _ in true }
         var hash: UInt64 = 0
         for (key, slot) in keys {
             // The same sum as the other engines make, so that replicas of different engines can be compared.
@@ -78,32 +80,14 @@ extension HashLogStore {
         return hash
     }
 
-    /// All keys that `isWanted`, as of one moment and ascending, with where their values are.
-    private func sortedKeys(
-        where isWanted: ([UInt8]) -> Bool
-    ) throws(StorageError) -> ([(key: [UInt8], slot: KeySlot)], FrozenFiles) {
-        var (slots, view) = state.withLock { state in
-            (
-                state.index.liveSlots(),
-                FrozenFiles(
-                    files: state.files.mapValues(\.data), active: state.active, buffer: state.buffer,
-                    bufferStart: state.bufferStart)
-            )
-        }
-        // In the order of the files, so that the disk is read front to back.
-        slots.sort { $0.place < $1.place }
-        var keys: [(key: [UInt8], slot: KeySlot)] = []
-        for slot in slots {
-            let key = try view.key(slot)
-            if isWanted(key) { keys.append((key, slot)) }
-        }
-        keys.sort { one, other in one.key.lexicographicallyPrecedes(other.key) }
-        return (keys, view)
+    /// All keys as of one moment.
+    private func frozen() -> (slots: [KeySlot], files: FrozenFiles) {
+        state.withLock { ($0.index.liveSlots(), FrozenFiles($0)) }
     }
 }
 
 /// The files as they were at one moment, the unwritten end included.
-private struct FrozenFiles {
+struct FrozenFiles {
     let files: [UInt32: DataFile]
     let active: UInt32
     let buffer: [UInt8]
@@ -114,11 +98,25 @@ private struct FrozenFiles {
 
     private static let windowBytes = 64 << 10
 
-    init(files: [UInt32: DataFile], active: UInt32, buffer: [UInt8], bufferStart: UInt64) {
-        self.files = files
-        self.active = active
-        self.buffer = buffer
-        self.bufferStart = bufferStart
+    init(_ state: borrowing HashLogStore.State) {
+        files = state.files.mapValues(\.data)
+        active = state.active
+        buffer = state.buffer
+        bufferStart = state.bufferStart
+    }
+
+    /// The keys that `isWanted`, ascending, with where their values are.
+    mutating func sortedKeys(
+        _ slots: [KeySlot], where isWanted: ([UInt8]) -> Bool
+    ) throws(StorageError) -> [(key: [UInt8], slot: KeySlot)] {
+        var keys: [(key: [UInt8], slot: KeySlot)] = []
+        // In the order of the files, so that the disk is read front to back.
+        for slot in slots.sorted(by: { $0.place < $1.place }) {
+            let key = try key(slot)
+            if isWanted(key) { keys.append((key, slot)) }
+        }
+        keys.sort { one, other in one.key.lexicographicallyPrecedes(other.key) }
+        return keys
     }
 
     private func isBuffered(_ slot: KeySlot) -> Bool {

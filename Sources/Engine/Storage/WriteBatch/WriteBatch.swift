@@ -69,8 +69,8 @@ public struct WriteBatch: Sendable, Hashable {
         raiseCount(by: 1)
     }
 
-    /// Deletes all keys from `from` to `to` (excluded), in time and space that don't depend on how many there are. An
-    /// empty range deletes nothing.
+    /// Deletes all keys from `from` to `to` (excluded). An empty range deletes nothing. In the LSM engine its time and
+    /// space don't depend on how many keys there are; the hash log looks at every key that it has.
     /// - Throws: ``StorageError/keyTooLong(bytes:)``; the batch is then unchanged.
     public mutating func deleteRange(from: [UInt8], to: [UInt8]) throws(StorageError) {
         try Self.check(key: Swift.max(from.count, to.count), value: 0)
