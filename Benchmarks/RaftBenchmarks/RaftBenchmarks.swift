@@ -68,9 +68,10 @@ private struct Trio {
         }
     }
 
-    /// - Returns: the commit index after the entries were proposed to the leader and settled.
-    mutating func commit(_ entries: [ProposedEntry]) throws -> LogIndex {
-        _ = try cores[0].propose(entries, log: disks[0], into: &readies[0])
+    /// - Returns: the commit index after the entries were proposed to the leader, `proposals` times in one turn, and
+    ///   settled.
+    mutating func commit(_ entries: [ProposedEntry], proposals: Int = 1) throws -> LogIndex {
+        for _ in 0..<proposals { _ = try cores[0].propose(entries, log: disks[0], into: &readies[0]) }
         settle()
         return committed
     }
@@ -80,14 +81,16 @@ let benchmarks: @Sendable () -> Void = {
     Benchmark.defaultConfiguration = .init(
         metrics: [.wallClock, .throughput], scalingFactor: .one, maxDuration: .seconds(2), maxIterations: 20_000)
 
-    for count in [1, 100] {
-        Benchmark("three cores commit \(count) entries") { benchmark in
+    // One entry at a time; as a host under load does it, many proposals in one turn; and many entries in a proposal.
+    for (count, proposals) in [(1, 1), (1, 64), (100, 1)] {
+        let title = "three cores commit \(count * proposals) entries, \(count) in a proposal"
+        Benchmark(title) { benchmark in
             var trio = Trio()
             let entries = [ProposedEntry](repeating: ProposedEntry(kind: .data, byteCount: 100), count: count)
             let before = try trio.commit(entries)
             benchmark.startMeasurement()
             var last = before
-            for _ in benchmark.scaledIterations { last = try trio.commit(entries) }
+            for _ in benchmark.scaledIterations { last = try trio.commit(entries, proposals: proposals) }
             benchmark.stopMeasurement()
             precondition(last > before, "the leader commits what it is given")
         }

@@ -39,11 +39,16 @@ struct Options {
     }
 }
 
-/// Plants the bug that `--mutant` names.
-func plantMutant(_ arguments: [String]) throws(CheckError) {
+/// `--mutant NAME`, as it was given; for processes that go on with the work.
+nonisolated(unsafe) private(set) var mutantArguments: [String] = []
+
+/// Plants the bug that `--mutant` names, and takes it out of the command line. Called once, before anything runs.
+func plantMutant(_ arguments: inout [String]) throws(CheckError) {
     guard let position = arguments.firstIndex(of: "--mutant") else { return }
     let name = position + 1 < arguments.count ? arguments[position + 1] : ""
     guard let mutant = Mutant(rawValue: name) else { throw CheckError("no mutant '\(name)'; see RaftCheck mutants") }
+    mutantArguments = ["--mutant", name]
+    arguments.removeSubrange(position...position + 1)
     #if RAFT_MUTANTS
     Mutant.active = mutant
     #else

@@ -1,39 +1,9 @@
-// Many seeds on several threads, one seed again, and the seeds that failed once. A failure prints the command that
-// replays it after it was made smaller.
+// Many seeds on several threads, one seed again, and the seeds that failed once. A failure is made smaller and printed
+// with the command that replays it.
 
 import Glibc
 import Raft
 import RaftSimulation
-
-/// The seed that each worker is at, for the trap handler: it may only touch memory that is always there.
-private let workersMax = 64
-nonisolated(unsafe) private let current: UnsafeMutablePointer<UInt64> = {
-    let slots = UnsafeMutablePointer<UInt64>.allocate(capacity: workersMax)
-    slots.initialize(repeating: .max, count: workersMax)
-    return slots
-}()
-
-/// A precondition of the core ends the process: say which seeds were running.
-func installTrapHandler() {
-    _ = current
-    for number in [SIGILL, SIGTRAP, SIGSEGV] {
-        signal(number) { _ in
-            for worker in 0..<workersMax where current[worker] != .max {
-                var digits: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8) = (48, 48, 48, 48, 48, 48, 48, 10)
-                withUnsafeMutableBytes(of: &digits) { bytes in
-                    var rest = current[worker]
-                    for position in (0..<7).reversed() {
-                        bytes[position] = UInt8(48 + rest % 10)
-                        rest /= 10
-                    }
-                    write(1, "trapped while seed ran: ", 24)
-                    write(1, bytes.baseAddress, 8)
-                }
-            }
-            _exit(1)
-        }
-    }
-}
 
 func monotonicSeconds() -> Double {
     var time = timespec()
@@ -52,9 +22,10 @@ func checkSeeds(_ options: Options) async throws(CheckError) {
     let from = try options.number("--from", 0)
     let count = try options.number("--count", 3000)
     let events = try options.number("--events", 10_000)
-    let threads = min(try options.number("--threads", 2), workersMax)
+    let threads = min(try options.number("--threads", 2), threadsMax)
     let minutes = try options.number("--minutes", 0)
     let start = monotonicSeconds()
+    shrinksTraps(events: events)
     let deadline = minutes > 0 ? start + Double(minutes) * 60 : .infinity
     let last = minutes > 0 ? Int.max : from + count
     let outcomes = await withTaskGroup(of: Outcome.self) { group in
@@ -77,14 +48,14 @@ func checkSeeds(_ options: Options) async throws(CheckError) {
     let seconds = monotonicSeconds() - start
     if let file = options.text("--metrics") { try writeMetrics(sum, seconds, to: file) }
     if let (run, text) = sum.failure {
-        let small = run.shrunk()
-        throw CheckError(
-            "FAILED seed \(run.seed) after \(sum.seeds) seeds: \(text)\nreplay: RaftCheck replay \(small.command)")
+        throw CheckError(try verdict(on: run, after: sum.seeds, text))
     }
     try requireCoverage(sum)
     print(
         "\(sum.seeds) seeds of \(events) events in \(Int(seconds * 10) / 10) s: "
             + "\(Int(Double(sum.seeds) / seconds)) seeds/s, \(Int(Double(sum.events) / seconds)) events/s")
+    let hours = Double(sum.counts.ticks) / 360_000
+    print("\(sum.counts.faults) faults, \(Double(Int(hours * 10)) / 10) simulated hours")
     print(sum.counts.all.map { "\($0.name) \($0.value)" }.joined(separator: ", "))
 }
 
@@ -95,7 +66,7 @@ private func runSeeds(
     for seed in seeds {
         if monotonicSeconds() > deadline { break }
         let run = SeedRun(seed: UInt64(seed), events: events)
-        current[worker] = run.seed
+        noteRunning(run.seed, worker)
         do {
             let simulation = try run.simulate()
             outcome.counts.add(simulation.counts)
@@ -110,7 +81,7 @@ private func runSeeds(
         outcome.seeds += 1
         if outcome.failure != nil { break }
     }
-    current[worker] = .max
+    noteRunning(nil, worker)
     return outcome
 }
 
@@ -124,7 +95,9 @@ private func requireCoverage(_ sum: Outcome) throws(CheckError) {
 
 func replay(_ arguments: ArraySlice<String>) throws(CheckError) {
     guard let run = SeedRun(arguments.map { Substring($0) }) else { throw CheckError(usage) }
-    current[0] = run.seed
+    noteRunning(run.seed, 0)
+    // A run without an end has failed too.
+    alarm(120)
     do {
         let simulation = try run.simulate()
         print("seed \(run.seed) holds; hash \(simulation.eventHash)")
@@ -147,7 +120,7 @@ func checkRegressions(_ options: Options) throws(CheckError) {
         let words = text.split { $0 == " " || $0 == "\n" }
         if words.isEmpty { continue }
         guard let run = SeedRun(words) else { throw CheckError("not a regression: \(text)") }
-        current[0] = run.seed
+        noteRunning(run.seed, 0)
         do {
             _ = try run.simulate()
         } catch {
@@ -173,7 +146,7 @@ private func writeMetrics(_ sum: Outcome, _ seconds: Double, to name: String) th
     add("events", "Events that the simulated groups went through.", "\(sum.events)")
     add("faults", "Crashes, pauses, cut links, lost messages and lost writes.", "\(sum.counts.faults)")
     // A tick stands for 10 ms.
-    add("simulated_hours", "Time that passed in the simulated groups.", "\(Double(sum.counts.ticks) / 360_000)")
+    add("simulated_seconds", "Time that passed in the simulated groups.", "\(Double(sum.counts.ticks) / 100)")
     add("failed", "1 when an invariant broke.", sum.failure == nil ? "0" : "1")
     for (name, value) in sum.counts.all { add("count_\(name)", "Times this happened.", "\(value)") }
     fputs(text, file)

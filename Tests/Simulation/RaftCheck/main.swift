@@ -6,13 +6,14 @@ import Glibc
 import Raft
 import RaftSimulation
 
-let arguments = Array(CommandLine.arguments.dropFirst())
+var arguments = Array(CommandLine.arguments.dropFirst())
 do throws(CheckError) {
-    try plantMutant(arguments)
+    try plantMutant(&arguments)
     installTrapHandler()
     switch arguments.first {
     case "seeds": try await checkSeeds(Options(arguments.dropFirst()))
     case "replay": try replay(arguments.dropFirst())
+    case "shrink": try shrink(arguments.dropFirst())
     case "regressions": try checkRegressions(Options(arguments.dropFirst()))
     case "scenarios": try checkScenarios(Options(arguments.dropFirst()))
     case "worlds": try await checkWorlds(Options(arguments.dropFirst()))

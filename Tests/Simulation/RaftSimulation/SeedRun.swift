@@ -1,5 +1,4 @@
-// One seeded run from start to verdict, and how a failing one is made smaller: fewer events first, then fewer kinds of
-// faults. A run must depend on nothing but the values here.
+// One seeded run from start to verdict. A run must depend on nothing but the values here.
 
 package struct SeedRun: Sendable {
     package var seed: UInt64
@@ -34,37 +33,5 @@ package struct SeedRun: Sendable {
         try simulation.run(events: events, without: without)
         try simulation.heal()
         return simulation
-    }
-
-    private func failure() -> (text: String, events: Int)? {
-        guard let simulation = try? Simulation(seed: seed) else { return ("it does not start", 0) }
-        do {
-            try simulation.run(events: events, without: without)
-        } catch {
-            return ("\(error)", simulation.eventCount)
-        }
-        do {
-            try simulation.heal()
-        } catch {
-            return ("\(error)", events)
-        }
-        return nil
-    }
-
-    /// A run that fails too and is as small as leaving out one kind of fault after the other makes it.
-    package func shrunk() -> SeedRun {
-        var smallest = self
-        guard let first = failure() else { return self }
-        smallest.events = first.events
-        let needed: Set<Simulation.Action> = [.deliver, .tick, .drain, .sync, .report]
-        for kind in Simulation.Action.allCases where !needed.contains(kind) {
-            var candidate = smallest
-            candidate.without.insert(kind)
-            if let still = candidate.failure() {
-                candidate.events = still.events
-                smallest = candidate
-            }
-        }
-        return smallest
     }
 }

@@ -120,6 +120,7 @@ package final class Simulation {
         self.random = random
         drawSettings()
         drawFaults(spares: spares)
+        if isContested { contest() }
         try startAll(count: size + learners.count + spares)
     }
 
@@ -181,6 +182,28 @@ package final class Simulation {
             (.healLinks, 5), (.transfer, sometimes(2)), (.campaign, sometimes(3)), (.forget, sometimes(3)),
             (.unreachable, sometimes(4)), (.stall, sometimes(1)), (.entriesAvailable, 20),
             (.change, spares > 0 ? 6 : sometimes(3)), (.pause, sometimes(3)), (.resume, 12),
+        ]
+    }
+
+    /// Every fourth seed is about reads while the leadership is contested: leaders are cut off, paused and asked to go,
+    /// late messages are common, and whoever still believes to lead is asked for reads.
+    var isContested: Bool { seed % 4 == 2 && !calm }
+
+    private func contest() {
+        hasClock = seed % 8 == 2
+        settings.leaseReads = hasClock
+        settings.checkQuorum = settings.checkQuorum || hasClock
+        settings.lossTicks = 10
+        settings.heartbeatTicks = 1 + Int(seed / 8 % 2)
+        settings.quiesceTicks = 0
+        lossPercent = 0
+        duplicatePercent = 0
+        pendingPercent = 0
+        drainPercent = 100
+        weights = [
+            (.deliver, 600), (.tick, [150, 300, 500][Int(seed / 16 % 3)]), (.drain, 20), (.sync, 200), (.report, 80),
+            (.propose, 30), (.read, 40), (.apply, 30), (.crash, 1), (.restart, 20), (.cutLink, 3), (.healLinks, 5),
+            (.transfer, 4), (.campaign, 2), (.forget, 1), (.pause, 2), (.resume, 12),
         ]
     }
 

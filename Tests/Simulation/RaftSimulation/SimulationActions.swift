@@ -13,21 +13,27 @@ extension Simulation {
         case .sync: try sync(busy(node) { !$0.jobs.isEmpty })
         case .report: try report(busy(node) { !$0.completions.isEmpty })
         case .propose: try propose(leaderOrAny(node))
-        case .read: try read(node)
+        case .read: try read(isContested ? anyLeader(node) : node)
         case .apply: try apply(node)
         case .compact: try compact(node)
         case .crash: crash(node)
         case .restart: if nodes[node].core == nil { try start(node) }
         case .change: try change(leaderOrAny(node))
         case .pause:
+            let node = isContested ? leaderOrAny(node) : node
             guard nodes[node].core != nil else { return }
             nodes[node].isPaused = true
             counts.pauses += 1
-        case .resume: try resume(node)
+        case .resume:
+            let hasSlept = nodes[node].isPaused
+            try resume(node)
+            if isContested && hasSlept { try read(node) }
         case .cutLink: cutLinks(node)
         case .healLinks: for from in cut.indices { for to in cut.indices { cut[from][to] = false } }
         case .transfer:
             counts.transfers += 1
+            // The old leader does not hear of the campaign.
+            if isContested && percent(50) { cut[node][leaderOrAny(node)] = true }
             try step(leaderOrAny(node), .transferLeadership(to: nodes[node].id))
         case .campaign: try step(node, .campaign)
         case .forget: try step(node, .forgetLeader)
@@ -53,6 +59,12 @@ extension Simulation {
         return nodes.indices.last { nodes[$0].core?.role == .leader && !nodes[$0].isPaused } ?? node
     }
 
+    /// One of those that believe to lead, if there are any.
+    private func anyLeader(_ node: Int) -> Int {
+        let leaders = nodes.indices.filter { nodes[$0].core?.role == .leader && !nodes[$0].isPaused }
+        return leaders.isEmpty ? node : leaders[random.next(in: 0..<leaders.count)]
+    }
+
     private func deliverAny() throws {
         if network.isEmpty {
             // Nothing is on the way: let storage or time move instead, so that few events are idle.
@@ -61,7 +73,7 @@ extension Simulation {
             return
         }
         // Mostly in order, as on a connection, else any.
-        let position = percent(60) ? 0 : random.next(in: 0..<network.count)
+        let position = percent(isContested ? 95 : 60) ? 0 : random.next(in: 0..<network.count)
         try deliver(network.remove(at: position))
     }
 
@@ -164,6 +176,16 @@ extension Simulation {
     private func cutLinks(_ node: Int) {
         let other = random.next(in: 0..<nodes.count)
         counts.cutLinks += 1
+        if isContested {
+            // A leader with one other node at most, or one direction of a link.
+            let leader = leaderOrAny(node)
+            for from in cut.indices {
+                for to in cut.indices where (from == leader || from == other) != (to == leader || to == other) {
+                    cut[from][to] = true
+                }
+            }
+            return
+        }
         switch random.next(in: 0..<5) {
         case 0: for peer in cut.indices { (cut[node][peer], cut[peer][node]) = (true, true) }
         case 1: for peer in cut.indices { cut[node][peer] = true }
