@@ -100,23 +100,6 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         memory.deallocate()
     }
 
-    /// Checks and copies a block that was read with others.
-    /// - Parameter stored: the block with its trailer.
-    init(
-        copying stored: UnsafeRawBufferPointer, from handle: BlockHandle, kind: BlockKind, of path: String,
-        identity: TableIdentity
-    ) throws(StorageError) {
-        let compression = try Self.check(stored, handle, kind, path, identity)
-        if compression != .none {
-            bytes = try Self.unpack(stored, compression, handle, path)
-            return
-        }
-        let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: Int(handle.size), alignment: Self.alignment)
-        memory.copyMemory(from: UnsafeRawBufferPointer(rebasing: stored[..<Int(handle.size)]))
-        bytes = UnsafeRawBufferPointer(memory)
-    }
-
     private static let alignment = 64
 
     deinit {

@@ -119,13 +119,13 @@ final class Table: Sendable {
 
     /// A data block, from the cache or else read and checked.
     /// - Parameters:
-    ///   - keeping: put it into the cache; compactions don't, as they read everything once, many blocks with one call.
+    ///   - keeping: put it into the cache; compactions don't, as they read everything once.
     ///   - walk: what the caller holds of this or another table.
     func readBlock(_ number: Int, keeping: Bool, _ walk: inout TableWalk) throws(StorageError) -> BlockPin {
         let handle = try handle(number, keeping: keeping, &walk)
-        return try keeping
-            ? pin(handle, .data, number)
-            : BlockPin(owning: walk.window.read(handle, of: self, upTo: dataEnd).take())
+        if keeping { return try pin(handle, .data, number) }
+        return BlockPin(
+            owning: try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity).take())
     }
 
     private func handle(
