@@ -10,6 +10,12 @@ import Testing
 @Suite struct CompactionCrashTests {
     private static let folder = LSMStoreTests.folder
 
+    #if DEBUG
+    private static let seeds: ClosedRange<UInt64> = 1...2
+    #else
+    private static let seeds: ClosedRange<UInt64> = 1...20
+    #endif
+
     private static func batch(_ index: Int) throws -> WriteBatch {
         var random = SplitMix(UInt64(index))
         var batch = WriteBatch()
@@ -66,7 +72,7 @@ import Testing
         #expect(files.count == store.tableCount, "\(note): no file is left behind")
     }
 
-    @Test(arguments: 1...3 as ClosedRange<UInt64>, [false, true]) func powerCutAfterEveryChange(
+    @Test(arguments: seeds, [false, true]) func powerCutAfterEveryChange(
         seed: UInt64, rewrites: Bool
     ) throws {
         let entries = 12
@@ -86,7 +92,7 @@ import Testing
     }
 
     /// What a checkpoint that was under way left behind is nothing, or a store that is whole.
-    @Test(arguments: 1...3 as ClosedRange<UInt64>) func powerCutDuringCheckpoints(seed: UInt64) throws {
+    @Test(arguments: seeds) func powerCutDuringCheckpoints(seed: UInt64) throws {
         var cut = 1
         while cut < 2000 {
             let note = "seed \(seed), cut \(cut)"

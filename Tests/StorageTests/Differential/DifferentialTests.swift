@@ -23,7 +23,7 @@ import UringIO
     private static func number(_ name: String) -> UInt64? { getenv(name).flatMap { UInt64(String(cString: $0)) } }
 
     #if DEBUG
-    private static let steps = 100
+    private static let steps = 70
     private static let count: UInt64 = 1
     #else
     private static let steps = 300

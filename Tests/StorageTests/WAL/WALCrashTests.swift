@@ -15,6 +15,12 @@ import Testing
         var least: UInt64 { max(durable, flushed) }
     }
 
+    #if DEBUG
+    private static let laterCuts = [2, 8]
+    #else
+    private static let laterCuts = [1, 2, 3, 4, 5, 6, 7, 8, 12, 30]
+    #endif
+
     /// Writes up to record `last`, until the power goes.
     private static func run(
         _ log: TestLog, _ known: inout Known, upTo last: UInt64, powerEvery: UInt64, _ note: String
@@ -48,7 +54,7 @@ import Testing
             try Self.run(log, &known, upTo: 60, powerEvery: powerEvery, note)
             if known.isOver { break }
             // Again while it is opened, and shortly after.
-            for again in [1, 2, 3, 5, 8, 30] {
+            for again in Self.laterCuts {
                 system.crash()
                 system.cutPower(afterChanges: again)
                 let before = known.least
