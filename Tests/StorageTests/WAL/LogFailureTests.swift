@@ -11,6 +11,12 @@ import Testing
 @Suite struct LogFailureTests {
     private static let folder = "data"
 
+    #if DEBUG
+    private static let capacityStep = 14_900
+    #else
+    private static let capacityStep = 490
+    #endif
+
     private static func open(_ system: any FileSystem, walFileBytes: Int = 32 << 10) throws -> StandaloneStore {
         var options = StandaloneOptions()
         options.store.lsm.memtableBytes = 1 << 20
@@ -117,7 +123,7 @@ import Testing
 
     /// The disk is full at every place of a run; space comes back, and writing goes on where it stood.
     @Test(arguments: [Durability.process, .power]) func spaceEndsAnywhere(level: Durability) throws {
-        for capacity in stride(from: 33 << 10, to: 330 << 10, by: level == .power ? 18_700 : 11_900) {
+        for capacity in stride(from: 33 << 10, to: 330 << 10, by: Self.capacityStep) {
             let system = SimulatedFileSystem(seed: UInt64(capacity))
             let store: StandaloneStore
             do { store = try Self.openWithin(capacity, system) } catch { continue }

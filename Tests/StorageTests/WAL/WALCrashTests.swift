@@ -17,8 +17,10 @@ import Testing
 
     #if DEBUG
     private static let laterCuts = [2, 8]
+    private static let seeds: ClosedRange<UInt64> = 1...1
     #else
     private static let laterCuts = [1, 2, 3, 4, 5, 6, 7, 8, 12, 30]
+    private static let seeds: ClosedRange<UInt64> = 1...50
     #endif
 
     /// Writes up to record `last`, until the power goes.
@@ -42,11 +44,13 @@ import Testing
         }
     }
 
-    @Test(arguments: [0, 1, 5, 23] as [UInt64]) func powerGoesAtEveryChange(powerEvery: UInt64) throws {
+    @Test(arguments: [0, 1, 5, 23] as [UInt64], seeds) func powerGoesAtEveryChange(
+        powerEvery: UInt64, seed: UInt64
+    ) throws {
         var cut = 1
         while true {
-            let note = "power every \(powerEvery), cut \(cut)"
-            let system = SimulatedFileSystem(seed: UInt64(cut) &* 31 &+ powerEvery)
+            let note = "seed \(seed), power every \(powerEvery), cut \(cut)"
+            let system = SimulatedFileSystem(seed: seed << 32 + UInt64(cut) &* 31 &+ powerEvery)
             var log = TestLog(system)
             log.sizes = [5000, 10, 9000, 0, 300]
             var known = Known()
