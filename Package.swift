@@ -115,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "UringIO", "Memory", "Storage", "SegmentedLog", "Raft", "Cluster", "KeyValue",
+                "FileIO", "PosixIO", "UringIO", "SimulatedIO", "Memory", "Storage", "SegmentedLog", "Raft", "Cluster",
+                "KeyValue",
                 "Broker",
                 "StrataNode",
                 "Records",
@@ -183,7 +184,9 @@ let package = Package(
         .testTarget(
             name: "LabKitTests", dependencies: ["LabKit", "Telemetry", histogram], path: "Tests/LabKitTests",
             exclude: ["Fixtures"], swiftSettings: settings),
-        tests("LoadGenTests", ["LoadGen", "LabKit", "Records", "StrataClient", arguments] + nio),
+        tests(
+            "LoadGenTests",
+            ["LoadGen", "LabKit", "Records", "StrataClient", "Storage", "Memory", "UringIO", arguments] + nio),
         tests("ClusterProcessTests", ["Server", "LoadGen", "TestSupport"]),
     ]
 )

@@ -31,6 +31,7 @@ import Testing
 
     @Test(arguments: [
         ["--clients", "0"], ["--nodes", "99"], ["--value-size", "1"], ["--duration", "0"], ["--trials", "0"],
+        ["--partitions", "0"],
         ["--endpoints", "a:1"], ["--resp-endpoints", "a:1"],
         ["--endpoints", "a:1", "--resp-endpoints", "b:1", "--nodes", "3"],
     ])

@@ -23,6 +23,9 @@ struct LabOptions: ParsableArguments {
     @Option(help: "Bytes of a key-value value.")
     var valueSize = 256
 
+    @Option(help: "Partitions that ingest writes to at once (default: 6).")
+    var partitions: Int?
+
     @Option(help: "Faults to inject (default: 3, failover: 30).")
     var trials: Int?
 
@@ -37,6 +40,9 @@ struct LabOptions: ParsableArguments {
 
     @Option(help: "How the servers talk to each other: tcp or grpc.")
     var transport: String?
+
+    @Option(help: "What the servers' disks do wrong, as their own --fault takes it.")
+    var fault: String?
 
     @Option(help: "Seed of keys, values and choices (default: random, printed).")
     var seed: UInt64?
@@ -53,6 +59,9 @@ struct LabOptions: ParsableArguments {
     @Flag(help: "Shorter windows: about 20 seconds.")
     var quick = false
 
+    @Flag(help: "Kill no leaders under load; the restart of every node before the check stays.")
+    var noFailover = false
+
     @Flag(help: "Keep the embedded cluster's data and logs.")
     var keepData = false
 
@@ -65,13 +74,16 @@ struct LabOptions: ParsableArguments {
     /// Long names that take a value, for SingleDash.
     static let valueNames: Set<String> = [
         "endpoints", "resp-endpoints", "nodes", "duration", "clients", "value-size", "trials", "seed", "results",
-        "name", "io", "allocator", "engine", "transport",
+        "name", "io", "allocator", "engine", "transport", "partitions", "fault",
     ]
-    static let flagNames: Set<String> = ["no-write", "quick", "keep-data", "strict", "debug-ok", "help", "version"]
+    static let flagNames: Set<String> = [
+        "no-write", "quick", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",
+    ]
 
     /// The switches as the servers' own command line takes them; the servers check the words.
     var switches: [String] {
-        [("io", io), ("allocator", allocator), ("engine", engine), ("transport", transport)].flatMap { name, word in
+        [("io", io), ("allocator", allocator), ("engine", engine), ("transport", transport), ("fault", fault)].flatMap {
+            name, word in
             word.map { ["--" + name, $0] } ?? []
         }
     }
@@ -84,6 +96,8 @@ struct LabOptions: ParsableArguments {
         plan.clients = clients
         plan.valueBytes = valueSize
         plan.trials = trials ?? (kind == .failover ? 30 : 3)
+        plan.partitions = partitions ?? plan.partitions
+        plan.injectsFaults = !noFailover
         plan.keepData = keepData
         plan.name = name
         plan.switches = switches
@@ -101,6 +115,10 @@ struct LabOptions: ParsableArguments {
         try LabOptions.check("clients", plan.clients, 1...SuitePlan.clientsMax)
         try LabOptions.check("value-size", plan.valueBytes, KeyValueCodec.valueBytesMin...SuitePlan.valueBytesMax)
         try LabOptions.check("trials", plan.trials, 1...SuitePlan.trialsMax)
+        try LabOptions.check("partitions", plan.partitions, 1...SuitePlan.partitionsMax)
+        if plan.kind == .failover, noFailover {
+            throw LoadGenError.usage("failover is what --no-failover leaves out: give one of them")
+        }
         guard plan.writeSeconds >= 0.1, plan.writeSeconds <= 3600 else {
             throw LoadGenError.usage("--duration must be between 0.1 and 3600 seconds")
         }

@@ -23,17 +23,6 @@ enum DiskFileState: String, ExpressibleByArgument, CaseIterable {
     case recycled
 }
 
-/// The backend's name on a command line.
-enum IOBackendWord {
-    static func position(of word: String) throws -> IOBackendKind {
-        guard let position = IOBackendKind(rawValue: word) else {
-            let words = IOBackendKind.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ValidationError("'\(word)' is no position of --io; take one of \(words)")
-        }
-        return position
-    }
-}
-
 struct DiskCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "disk", abstract: "Measures one pattern of disk I/O through a backend, for comparison with fio.")
@@ -41,7 +30,7 @@ struct DiskCommand: ParsableCommand {
     @Argument(help: "randread or append.")
     var pattern: DiskPattern
 
-    @Option(help: "The backend: posix, uring or auto.", transform: IOBackendWord.position)
+    @Option(help: "The backend: posix, uring or auto.", transform: SwitchWord.io)
     var io = IOBackendKind.posix
 
     @Flag(help: "Past the page cache (O_DIRECT).")

@@ -66,12 +66,22 @@ struct StorageBench: Sendable {
         switch verb {
         case .fillseq, .fillrandom, .overwrite, .fillsync: try write(verb, thread, until: nil, &tally)
         case .readrandom, .readmissing, .readwhilewriting: try get(verb, thread, &tally)
+        case .multireadrandom: try multiGet(thread, &tally)
         case .readseq: try readInOrder(&tally)
         case .seekrandom: try seek(thread, &tally)
         case .flush: try once(&tally) { () throws(StorageError) in try subject.store.flush() }
         case .waitforcompaction: try once(&tally) { () throws(StorageError) in try subject.settle() }
-        case .compact: try once(&tally) { () throws(StorageError) in try subject.store.compact() }
+        case .compact: try once(&tally) { () throws(StorageError) in try tree.compact() }
         }
+    }
+
+    /// Only for verbs that need order.
+    private var tree: LSMStore {
+        guard let tree = subject.tree else {
+            preconditionFailure(
+                "a verb that needs order is refused for an engine without it before the store is opened")
+        }
+        return tree
     }
 
     private func once(_ tally: inout StorageTally, _ body: () throws(StorageError) -> Void) throws(StorageError) {
@@ -116,6 +126,7 @@ struct StorageBench: Sendable {
         // One byte more, as in db_bench: no such key was ever written.
         var key = StorageKeys(keyBytes: plan.keyBytes + (verb == .readmissing ? 1 : 0))
         var clock = OperationClock(tally)
+        let tree = subject.tree
         clock.begin()
         while tally.operations < plan.reads {
             key.set(random.below(plan.keys))
@@ -123,10 +134,16 @@ struct StorageBench: Sendable {
             // somebody who uses it.
             var valueBytes = 0
             let isFound = try key.bytes.withRaw { (key) throws(StorageError) in
-                try subject.store.withValue(of: key) { value in
-                    valueBytes = value.count
-                    tally.touched &+= UInt64(value.first ?? 0) &+ UInt64(value.last ?? 0)
+                if let tree {
+                    return try tree.withValue(of: key) { value in
+                        valueBytes = value.count
+                        tally.touched &+= UInt64(value.first ?? 0) &+ UInt64(value.last ?? 0)
+                    }
                 }
+                guard let value = try subject.store.get(key) else { return false }
+                valueBytes = value.count
+                tally.touched &+= UInt64(value.first ?? 0) &+ UInt64(value.last ?? 0)
+                return true
             }
             if isFound {
                 tally.found += 1
@@ -139,10 +156,35 @@ struct StorageBench: Sendable {
         }
     }
 
+    /// Keys of one call of multireadrandom.
+    static let multiGetKeys = 32
+
+    private func multiGet(_ thread: Int, _ tally: inout StorageTally) throws(StorageError) {
+        var random = SeededRandom(seed: plan.seed, stream: UInt64(thread) + 0x1000)
+        var key = StorageKeys(keyBytes: plan.keyBytes)
+        var clock = OperationClock(tally)
+        clock.begin()
+        while tally.operations < plan.reads {
+            let keys = (0..<Self.multiGetKeys).map { _ in
+                key.set(random.below(plan.keys))
+                return key.bytes
+            }
+            for value in try tree.multiGet(keys) {
+                guard let value else { continue }
+                tally.found += 1
+                tally.bytes += plan.keyBytes + value.count
+                try check(value.count)
+            }
+            clock.lap(operations: keys.count, &tally)
+            tally.operations += keys.count
+            if tally.operations & Self.interruptionMask < keys.count, Interruption.isRequested { return }
+        }
+    }
+
     private func readInOrder(_ tally: inout StorageTally) throws(StorageError) {
         var clock = OperationClock(tally)
         clock.begin()
-        var entries = subject.store.makeIterator()
+        var entries = tree.makeIterator()
         try entries.seekToFirst()
         while entries.isValid, tally.operations < plan.reads {
             tally.bytes += entries.key.count + entries.value.count
@@ -163,7 +205,7 @@ struct StorageBench: Sendable {
         while tally.operations < plan.reads {
             let number = random.below(plan.keys)
             key.set(number)
-            var entries = subject.store.makeIterator()
+            var entries = tree.makeIterator()
             try key.bytes.withRaw { (key) throws(StorageError) in try entries.seek(key) }
             if entries.isValid, entries.key.count == plan.keyBytes, StorageKeys.number(of: entries.key) == number {
                 tally.found += 1

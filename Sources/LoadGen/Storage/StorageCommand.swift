@@ -3,6 +3,9 @@
 import ArgumentParser
 import Foundation
 import LabKit
+import Memory
+import Storage
+import UringIO
 
 struct StorageCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -59,6 +62,15 @@ struct StorageCommand: ParsableCommand {
 
     @Option(help: "Compression of blocks: none, lz4 or zstd.")
     var compression = "none"
+
+    @Option(help: "Who does disk I/O: posix, uring or auto.", transform: SwitchWord.io)
+    var io = IOBackendKind.posix
+
+    @Option(help: "Where the store takes its memory: arena, jemalloc or system.", transform: SwitchWord.allocator)
+    var allocator = AllocatorKind.arena
+
+    @Option(help: "The storage engine: lsm or hashlog.", transform: SwitchWord.engine)
+    var engine = StorageEngineKind.lsm
 
     @Option(help: "Seed of keys and choices.")
     var seed: UInt64 = 1
@@ -138,7 +150,8 @@ struct StorageCommand: ParsableCommand {
             verbs: verbs, keys: num, reads: reads ?? num, writes: writes ?? num, keyBytes: keySize,
             valueBytes: valueSize, batch: batchSize, threads: threads, seekNexts: seekNexts, bloomBits: bloomBits,
             blockBytes: blockSize, memtableBytes: writeBufferSize, memtables: maxWriteBufferNumber,
-            hasMemtableIndex: memtableHashIndex, cacheBytes: cacheSize, compression: compression, seed: seed,
+            hasMemtableIndex: memtableHashIndex, cacheBytes: cacheSize, compression: compression, io: io,
+            allocator: allocator, engine: engine, seed: seed,
             usesExisting: useExistingDb, isSynced: sync,
             hasLog: !disableWal, isTimed: histogram)
         try StorageSubject.check(plan)
@@ -175,6 +188,9 @@ struct StoragePlan: Sendable {
     /// Nil: the engine's default.
     var cacheBytes: Int?
     var compression: String
+    var io: IOBackendKind
+    var allocator: AllocatorKind
+    var engine: StorageEngineKind
     var seed: UInt64
     var usesExisting: Bool
     var isSynced: Bool

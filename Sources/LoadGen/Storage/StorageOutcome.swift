@@ -38,7 +38,8 @@ struct StorageOutcome: Sendable {
             text += " \(Self.padded(NumberText.fixed(Double(bytes) / Self.mebibyte / seconds, 1), 6)) MB/s"
         }
         switch verb {
-        case .readrandom, .readmissing, .seekrandom, .readwhilewriting: text += " (\(found) of \(operations) found)"
+        case .readrandom, .multireadrandom, .readmissing, .seekrandom, .readwhilewriting:
+            text += " (\(found) of \(operations) found)"
         default: break
         }
         return text

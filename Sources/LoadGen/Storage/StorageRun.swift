@@ -5,6 +5,7 @@ import Glibc
 import LabKit
 import Memory
 import Storage
+import UringIO
 
 enum StorageRun {
     /// Must be called on the main thread, before any other thread is started.
@@ -18,11 +19,12 @@ enum StorageRun {
             command.db ?? FileManager.default.currentDirectoryPath
             + "/.bench-data/storage-\(started.compact)-\(getpid())"
         defer { if command.db == nil { StorageSubject.remove(folder) } }
-        StandardError.write(header(plan, folder))
+        let backend = IOBackend(plan.io)
+        StandardError.write(header(plan, backend, folder))
         var outcomes: [StorageOutcome] = []
         var failure: LoadGenError?
         do throws(LoadGenError) {
-            try measure(plan, folder: folder) { outcomes.append($0) }
+            try measure(plan, backend, folder: folder) { outcomes.append($0) }
         } catch {
             failure = error
         }
@@ -31,7 +33,7 @@ enum StorageRun {
             if let failure { throw failure }
             return .success
         }
-        var report = emptyReport(command, plan, arguments, started: started)
+        var report = emptyReport(command, plan, backend, arguments, started: started)
         report.scenarios = outcomes.map { $0.result(title: title(plan)) }
         report.seconds = MonotonicClock.seconds(from: begun, to: MonotonicClock.now())
         if let failure {
@@ -45,14 +47,14 @@ enum StorageRun {
     }
 
     private static func measure(
-        _ plan: StoragePlan, folder: String, _ done: (StorageOutcome) -> Void
+        _ plan: StoragePlan, _ backend: IOBackend, folder: String, _ done: (StorageOutcome) -> Void
     ) throws(LoadGenError) {
-        var subject = try StorageSubject(plan, folder: folder, isFresh: !plan.usesExisting)
+        var subject = try StorageSubject(plan, backend, folder: folder, isFresh: !plan.usesExisting)
         var isUsed = false
         for verb in plan.verbs {
             if verb.startsFresh, !plan.usesExisting, isUsed {
                 try close(subject)
-                subject = try StorageSubject(plan, folder: folder, isFresh: true)
+                subject = try StorageSubject(plan, backend, folder: folder, isFresh: true)
             }
             isUsed = true
             let outcome = measure(verb, plan, subject)
@@ -101,15 +103,16 @@ enum StorageRun {
             + "\(plan.valueBytes) B, batches of \(plan.batch)\(log)"
     }
 
-    private static func header(_ plan: StoragePlan, _ folder: String) -> String {
+    private static func header(_ plan: StoragePlan, _ backend: IOBackend, _ folder: String) -> String {
         var text = "LoadGen · storage · \(RunEnvironment.isDebugBuild ? "debug" : "release") · seed \(plan.seed)\n"
         text += "\(title(plan))\n"
+        text += "engine \(plan.engine.rawValue), allocator \(plan.allocator.rawValue), disk \(backend.reason)\n"
         text += "store in \(folder); every block read from disk is checked against its CRC\n"
         return text
     }
 
     private static func emptyReport(
-        _ command: StorageCommand, _ plan: StoragePlan, _ arguments: [String], started: WallTime
+        _ command: StorageCommand, _ plan: StoragePlan, _ backend: IOBackend, _ arguments: [String], started: WallTime
     ) -> RunReport {
         let executable = try? PackageCheckout.runningExecutable()
         let checkout = executable.flatMap { PackageCheckout.containing(executable: $0)?.folder }
@@ -117,8 +120,8 @@ enum StorageRun {
             dataFolder: FileManager.default.currentDirectoryPath, checkout: checkout)
         let durability = plan.isSynced ? "power" : plan.hasLog ? "process" : "none"
         let identity = RunIdentity(
-            host: environment.host, backend: "posix", allocator: LSMOptions().allocator.rawValue,
-            durability: durability, topology: "in-process", engine: "lsm", transport: "none")
+            host: environment.host, backend: backend.kind.rawValue, allocator: plan.allocator.rawValue,
+            durability: durability, topology: "in-process", engine: plan.engine.rawValue, transport: "none")
         var report = RunReport(
             run: "", suite: "storage", name: command.name, command: ["LoadGen"] + arguments, started: started,
             seed: plan.seed, nodes: 1, identity: identity, environment: environment)

@@ -3,13 +3,15 @@
 import Foundation
 import Glibc
 import LabKit
-import PosixIO
 import Storage
 import Synchronization
+import UringIO
 
 /// One open store. `put` and the reads may be called by any thread.
 final class StorageSubject: Sendable {
-    let store: LSMStore
+    let store: any KeyValueStore
+    /// `store`, when it is of the engine that keeps keys in order: its readers are faster than the protocol's.
+    let tree: LSMStore?
     /// The store with its write-ahead log around `store`, when the run keeps one.
     private let standalone: StandaloneStore?
     private let log = Mutex(Log())
@@ -38,6 +40,9 @@ final class StorageSubject: Sendable {
         if !plan.hasLog, plan.verbs.contains(.fillsync) {
             throw LoadGenError.usage("fillsync needs the write-ahead log: leave --disable-wal out")
         }
+        if plan.engine != .lsm, let verb = plan.verbs.first(where: \.needsOrder) {
+            throw LoadGenError.usage("\(verb.rawValue) is for the engine that keeps keys in order: leave --engine out")
+        }
         guard BlockCompression(name: plan.compression) != nil else {
             let names = BlockCompression.allCases.map(\.name).joined(separator: ", ")
             throw LoadGenError.usage("'\(plan.compression)' is no position of --compression; take one of \(names)")
@@ -45,7 +50,7 @@ final class StorageSubject: Sendable {
     }
 
     /// Opens the store in `folder`, made by an earlier call, or a new one.
-    init(_ plan: StoragePlan, folder: String, isFresh: Bool) throws(LoadGenError) {
+    init(_ plan: StoragePlan, _ backend: IOBackend, folder: String, isFresh: Bool) throws(LoadGenError) {
         try Self.prepare(folder, isFresh: isFresh)
         let other = folder + "/" + Self.name(hasLog: !plan.hasLog)
         if FileManager.default.fileExists(atPath: other) {
@@ -59,26 +64,31 @@ final class StorageSubject: Sendable {
         options.memtableHashIndex = plan.hasMemtableIndex
         // The engine has one budget; db_bench counts memtables and cache apart.
         if let cache = plan.cacheBytes { options.memoryBudgetBytes = plan.memtables * plan.memtableBytes + cache }
+        options.allocator = plan.allocator
         options.blockBytes = plan.blockBytes
         options.bloomBitsPerKey = plan.bloomBits
         options.compression = BlockCompression(name: plan.compression) ?? .none
         options.seed = SeededRandom.mix(plan.seed ^ UInt64(getpid()))
+        var both = StoreOptions()
+        both.lsm = options
+        both.hashLog.allocator = plan.allocator
+        both.hashLog.seed = options.seed
         do throws(StorageError) {
+            let path = folder + "/" + Self.name(hasLog: plan.hasLog)
             if plan.hasLog {
                 var settings = StandaloneOptions()
-                settings.store.lsm = options
+                settings.engine = plan.engine
+                settings.store = both
                 let opened = try StandaloneStore.open(
-                    directory: folder + "/" + Self.name(hasLog: true), fileSystem: PosixFileSystem(), options: settings)
-                guard let engine = opened.engine as? LSMStore else {
-                    preconditionFailure("the options of the run name the LSM engine")
-                }
+                    directory: path, fileSystem: backend.fileSystem, options: settings)
                 standalone = opened
-                store = engine
+                store = opened.engine
             } else {
                 standalone = nil
-                store = try LSMStore.open(
-                    directory: folder + "/" + Self.name(hasLog: false), fileSystem: PosixFileSystem(), options: options)
+                store = try openStore(
+                    kind: plan.engine, directory: path, fileSystem: backend.fileSystem, options: both)
             }
+            tree = store as? LSMStore
         } catch {
             throw LoadGenError.failed("the store in \(folder) could not be opened: \(error)")
         }
@@ -96,7 +106,7 @@ final class StorageSubject: Sendable {
                 log.position = LogPosition(index: log.position.index + 1, term: 1)
                 _ = try store.apply(batch, at: log.position)
             }
-            log.owedNanoseconds += store.writeDelayNanoseconds(bytes: batch.bytes.count)
+            log.owedNanoseconds += tree?.writeDelayNanoseconds(bytes: batch.bytes.count) ?? 0
             guard log.owedNanoseconds >= Self.sleepNanosecondsMin else { return 0 }
             defer { log.owedNanoseconds = 0 }
             return log.owedNanoseconds

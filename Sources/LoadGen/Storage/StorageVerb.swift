@@ -4,7 +4,7 @@ import ArgumentParser
 /// One measurement, or one step between measurements.
 enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
     case fillseq, fillrandom, overwrite, fillsync
-    case readrandom, readmissing, readseq, seekrandom, readwhilewriting
+    case readrandom, multireadrandom, readmissing, readseq, seekrandom, readwhilewriting
     case compact, flush, waitforcompaction
 
     /// Begins with an empty store unless --use-existing-db was given.
@@ -22,11 +22,19 @@ enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
         }
     }
 
+    /// Walks keys in order or merges levels, which only an ordered engine has.
+    var needsOrder: Bool {
+        switch self {
+        case .readseq, .seekrandom, .multireadrandom, .compact: true
+        default: false
+        }
+    }
+
     /// What one operation is, for labels.
     var operation: String {
         switch self {
         case .fillseq, .fillrandom, .overwrite, .fillsync: "put"
-        case .readrandom, .readmissing, .readwhilewriting: "get"
+        case .readrandom, .multireadrandom, .readmissing, .readwhilewriting: "get"
         case .readseq: "next"
         case .seekrandom: "seek"
         case .compact, .flush, .waitforcompaction: rawValue

@@ -41,7 +41,7 @@ final class Suite {
         // Skip list, ingest, writes and reads; then the verification.
         var steps = (plan.runsScenarios ? 4 : 0) + 1
         if plan.kind == .main, target.cluster != nil, plan.nodes > 1 { steps += 1 }
-        if target.cluster != nil { steps += plan.nodes > 2 ? 2 : 1 }
+        if target.cluster != nil { steps += plan.nodes > 2 && plan.injectsFaults ? 2 : 1 }
         return steps
     }
 
@@ -76,7 +76,9 @@ final class Suite {
             try readKeys()
         }
         if let cluster = target.cluster {
-            if plan.nodes > 2 {
+            if !plan.injectsFaults {
+                progress.say("failover was left out, as asked")
+            } else if plan.nodes > 2 {
                 try failover(cluster)
             } else {
                 progress.say("failover needs three nodes or more: skipped")
@@ -113,6 +115,7 @@ final class Suite {
         let live = LiveCounters()
         let plan = IngestPlan(
             endpoints: target.grpcEndpoints, topic: "ingest-\(codec.keyText(0).prefix(8))",
+            partitions: UInt32(self.plan.partitions),
             warmupSeconds: self.plan.warmupSeconds, windowSeconds: self.plan.ingestSeconds, seed: codec.seed,
             timestamp: started.milliseconds)
         progress.begin(

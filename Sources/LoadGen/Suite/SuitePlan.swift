@@ -12,6 +12,10 @@ struct SuitePlan: Hashable, Sendable {
     var clients = 64
     var valueBytes = 256
     var trials = 3
+    /// Of the topic that ingest writes to.
+    var partitions = 6
+    /// Whether leaders are killed under load.
+    var injectsFaults = true
     var seed: UInt64
     /// Measured windows, in seconds; each has a warm-up in front of it.
     var ingestSeconds: Double
@@ -31,6 +35,7 @@ struct SuitePlan: Hashable, Sendable {
     static let valueBytesMax = 1 << 20
     static let trialsMax = 1000
     static let nodesMax = 9
+    static let partitionsMax = 1000
 
     init(_ kind: Kind, seed: UInt64, command: [String]) {
         self.kind = kind

@@ -3,7 +3,10 @@
 import ArgumentParser
 import Foundation
 import LabKit
+import Memory
+import Storage
 import Testing
+import UringIO
 
 @testable import LoadGen
 
@@ -25,6 +28,14 @@ struct StorageCommandTests {
         #expect(plan.reads == 1000 && plan.writes == 1000)
     }
 
+    @Test func switchesAreTakenAndCheckedByTheirWords() throws {
+        let plan = try parse("storage fillrandom --io uring --allocator=jemalloc --engine hashlog").plan()
+        #expect(plan.io == .uring && plan.allocator == .jemalloc && plan.engine == .hashlog)
+        for wrong in ["--io aio", "--allocator mimalloc", "--engine btree"] {
+            #expect(throws: (any Error).self) { try parse("storage fillrandom " + wrong) }
+        }
+    }
+
     @Test func otherCommandsKeepTheirArguments() {
         let arguments = ["failover", "--value_size=3", "--name=a_b"]
         #expect(StorageCommand.normalise(arguments) == arguments)
@@ -38,7 +49,8 @@ struct StorageCommandTests {
         "storage fillseq --disable-wal --num 0", "storage fillseq --disable-wal --key-size 7",
         "storage fillsync --disable-wal", "storage fillseq --sync --disable-wal",
         "storage readrandom --use-existing-db",
-        "storage fillseq --disable-wal --compression snappy", "storage fillseq --disable-wal --bloom-bits 99",
+        "storage readseq --engine hashlog", "storage fillseq --disable-wal --compression snappy",
+        "storage fillseq --disable-wal --bloom-bits 99",
     ])
     func wrongValuesAreUsageErrors(line: String) throws {
         let command = try parse(line)
@@ -86,7 +98,7 @@ struct StorageRunTests {
     @Test func whatIsWrittenIsFoundAgainAlsoAfterReopening() throws {
         defer { StorageSubject.remove(folder) }
         let line = "storage fillseq --num 2000 --write-buffer-size 1048576 --disable-wal"
-        let filling = try StorageSubject(try plan(line), folder: folder, isFresh: true)
+        let filling = try StorageSubject(try plan(line), IOBackend(.posix), folder: folder, isFresh: true)
         let bench = StorageBench(plan: try plan(line), subject: filling)
         #expect(bench.run(.fillseq).map(\.operations) == [2000])
         #expect(bench.run(.overwrite).map(\.operations) == [2000])
@@ -94,12 +106,13 @@ struct StorageRunTests {
 
         let read = try plan(
             "storage readrandom --num 2000 --threads 2 --reads 500 --histogram --db x --use-existing-db --disable-wal")
-        let reading = try StorageSubject(read, folder: folder, isFresh: false)
+        let reading = try StorageSubject(read, IOBackend(.posix), folder: folder, isFresh: false)
         let reader = StorageBench(plan: read, subject: reading)
         for tally in reader.run(.readrandom) {
             #expect(tally.failure == nil)
             #expect(tally.found == 500 && tally.bytes == 500 * 116 && tally.latencies?.count == 500)
         }
+        #expect(reader.run(.multireadrandom).map(\.found) == [512, 512])
         #expect(reader.run(.readmissing).map(\.found) == [0, 0])
         #expect(reader.run(.seekrandom).map(\.found) == [500, 500])
         #expect(reader.run(.readseq).map(\.operations) == [500, 500])
@@ -111,16 +124,30 @@ struct StorageRunTests {
     @Test func aStoreWithALogIsReadAgainWithoutAFlush() throws {
         defer { StorageSubject.remove(folder) }
         let written = try plan("storage fillseq --num 300 --batch-size 10")
-        let filling = try StorageSubject(written, folder: folder, isFresh: true)
+        let filling = try StorageSubject(written, IOBackend(.posix), folder: folder, isFresh: true)
         #expect(StorageBench(plan: written, subject: filling).run(.fillseq).map(\.operations) == [300])
         let synced = try plan("storage fillsync --num 300 --writes 5")
         #expect(StorageBench(plan: synced, subject: filling).run(.fillsync).map(\.operations) == [5])
         try filling.close()
-        let reading = try StorageSubject(written, folder: folder, isFresh: false)
+        let reading = try StorageSubject(written, IOBackend(.posix), folder: folder, isFresh: false)
         #expect(StorageBench(plan: written, subject: reading).run(.readrandom).map(\.found) == [300])
         try reading.close()
         let without = try plan("storage readrandom --num 300 --disable-wal")
-        #expect(throws: LoadGenError.self) { try StorageSubject(without, folder: folder, isFresh: false) }
+        #expect(throws: LoadGenError.self) {
+            try StorageSubject(without, IOBackend(.posix), folder: folder, isFresh: false)
+        }
+    }
+
+    @Test(arguments: ["posix", "uring"])
+    func theHashLogIsFilledAndRead(io: String) throws {
+        defer { StorageSubject.remove(folder) }
+        let plan = try plan("storage fillrandom --num 500 --engine hashlog --allocator system --io \(io)")
+        let subject = try StorageSubject(plan, IOBackend(plan.io), folder: folder, isFresh: true)
+        let bench = StorageBench(plan: plan, subject: subject)
+        #expect(bench.run(.fillrandom).map(\.operations) == [500])
+        let read = try #require(bench.run(.readrandom).first)
+        #expect(read.failure == nil && read.found > 200 && read.found < 500)
+        try subject.close()
     }
 
     @Test func aForeignFolderIsLeftAlone() throws {
@@ -129,7 +156,9 @@ struct StorageRunTests {
         let file = folder + "/precious"
         try Data("x".utf8).write(to: URL(fileURLWithPath: file))
         let plan = try plan("storage fillseq --disable-wal --num 10")
-        #expect(throws: LoadGenError.self) { try StorageSubject(plan, folder: folder, isFresh: true) }
+        #expect(throws: LoadGenError.self) {
+            try StorageSubject(plan, IOBackend(.posix), folder: folder, isFresh: true)
+        }
         StorageSubject.remove(folder)
         #expect(FileManager.default.fileExists(atPath: file))
     }
