@@ -6,6 +6,7 @@ import Configuration
 import Foundation
 import Logging
 import ServiceLifecycle
+import SimulatedIO
 import SystemPackage
 import UnixSignals
 import UringIO
@@ -47,6 +48,10 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Where the store takes its memory: arena, jemalloc or system.")
     var allocator: String?
 
+    @Option(
+        help: "For experiments: what the disk does wrong, such as power-loss (kill -9 forgets what was not synced).")
+    var fault: String?
+
     @Option(help: "The data folder.")
     var data: String?
 
@@ -65,7 +70,9 @@ struct ServeCommand: AsyncParsableCommand {
             return handler
         }
         let backend = IOBackend(configuration.switches.io)
-        let fileSystem = backend.fileSystem
+        let seed = UInt64.random(in: 0...UInt64.max)
+        let fileSystem =
+            configuration.fault?.wrap(backend.fileSystem, folder: configuration.data, seed: seed) ?? backend.fileSystem
         configuration.switches.io = backend.kind
         let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
         let member = Member(
@@ -75,6 +82,9 @@ struct ServeCommand: AsyncParsableCommand {
         logger[metadataKey: "node"] = "\(member.name)"
         let stack = try await NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
+        if let fault = configuration.fault {
+            logger.warning("the disk is made to fail, as asked", metadata: ["fault": "\(fault)", "seed": "\(seed)"])
+        }
         logger.info("starting", metadata: ["data": "\(configuration.data)", "io": "\(backend.reason)"])
         var group = ServiceGroupConfiguration(
             services: stack.services.map { service in
@@ -110,6 +120,7 @@ struct ServeCommand: AsyncParsableCommand {
         set(["engine"], engine)
         set(["io"], io)
         set(["allocator"], allocator)
+        set(["fault"], fault)
         set(["data"], data)
         set(["log", "level"], logLevel)
         var providers: [any ConfigProvider] = [

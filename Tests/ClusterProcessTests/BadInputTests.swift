@@ -21,6 +21,7 @@ extension ProcessTests {
             try refused(["--peers", ":7002"], status: 1, says: "--peers", "--address")
             try refused(["--address", ":7001", "--peers", ":7001"], status: 1, says: "own address")
             try refused(["--log-level", "loud"], status: 1, says: "loud", "info")
+            try refused(["--fault", "pull-plug"], status: 1, says: "pull-plug", "power-loss")
             try refused(["--transport", "pigeon"], status: 1, says: "pigeon", "tcp")
             try refused(["produce", "--message", "x"], status: 64, says: "topic")
         }

@@ -57,6 +57,55 @@ extension ProcessTests {
             #expect(consumed.output == "m1\nm2\nm3\n", "\(consumed.errors)")
         }
 
+        /// What was not synced is in the killed processes' memory only, so that an acknowledgement before the sync shows.
+        @Test(arguments: [["--io", "posix"], ["--io", "auto", "--engine", "hashlog"]])
+        func everythingAcknowledgedSurvivesALossOfPowerEverywhere(switches: [String]) throws {
+            let cluster = try TestCluster()
+            for node in cluster.nodes { node.extraArguments = ["--fault", "power-loss"] + switches }
+            try cluster.start()
+            let endpoint = "--endpoint :\(cluster.nodes[0].grpc)"
+            let folder = cluster.folder.path
+            var messages = ""
+            for round in 0..<2 {
+                for number in 0..<20 {
+                    #expect(try cluster.nodes[number % 3].set("k\(round)-\(number)", "v\(number)") == 200)
+                }
+                let produced = try Program.shell(
+                    "Server produce --topic t --message m\(round) \(endpoint)", folder: folder)
+                #expect(produced.status == 0, "\(produced.errors)")
+                messages += "m\(round)\n"
+                for node in cluster.nodes { try node.kill() }
+                for node in cluster.nodes { try node.start() }
+                try cluster.waitForLeader()
+                for past in 0...round {
+                    for number in 0..<20 {
+                        #expect(try cluster.nodes[(number + 1) % 3].get("k\(past)-\(number)") == "v\(number)")
+                    }
+                }
+                let consumed = try Program.shell(
+                    "Server consume --topic t --from-beginning --max-messages \(round + 1) \(endpoint)", folder: folder)
+                #expect(consumed.output == messages, "\(consumed.errors)")
+            }
+        }
+
+        @Test func aNodeWhoseDiskFailsStopsAndTheOthersGoOn() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let victim = try cluster.waitForLeader()
+            _ = try victim.stop()
+            victim.extraArguments = ["--fault", "sync-failure=40"]
+            try victim.start()
+            let others = cluster.nodes.filter { $0 !== victim }
+            var number = 0
+            try eventually("the node with the failing disk stops") {
+                number += 1
+                _ = try others[number % 2].set("key\(number)", "value")
+                return victim.program?.isRunning == false
+            }
+            #expect(victim.log.contains("fault sync-failure=40"), "\(victim.log)")
+            #expect(try others[0].set("after", "it") == 200)
+        }
+
         @Test func sigtermEndsANodeCleanlyAndItsStateStays() throws {
             let cluster = try TestCluster(size: 1)
             try cluster.start()

@@ -113,7 +113,7 @@ import UringIO
     }
 
     /// The same seeded history on two backends: identical answers, errors and bytes.
-    @Test(arguments: [Backend.uring, .uringAlone, .simulated], 1...5 as ClosedRange<UInt64>)
+    @Test(arguments: [Backend.uring, .uringAlone, .simulated, .powerLoss], 1...5 as ClosedRange<UInt64>)
     func historiesAgreeWithPosix(backend: Backend, seed: UInt64) throws {
         var answers: [[String]] = []
         for side in [Backend.posix, backend] {

@@ -9,6 +9,8 @@ import UringIO
 /// A backend to run a check on.
 enum Backend: String, CaseIterable, CustomTestStringConvertible {
     case posix, simulated, uring
+    /// POSIX behind a cache that dies with the process, and POSIX with a fault that never strikes.
+    case powerLoss, faulty
     /// Every single operation through the ring.
     case uringAlone
 
@@ -16,6 +18,7 @@ enum Backend: String, CaseIterable, CustomTestStringConvertible {
 
     private var realFileSystem: any FileSystem {
         guard self != .posix else { return PosixFileSystem() }
+        if self == .faulty { return DiskFault(.full, amount: 1 << 20).wrap(PosixFileSystem(), folder: "", seed: 1) }
         var options = UringOptions()
         if self == .uringAlone { options.batchMin = 1 }
         return UringFileSystem(options)
@@ -28,11 +31,13 @@ enum Backend: String, CaseIterable, CustomTestStringConvertible {
             let files = SimulatedFileSystem(seed: 1)
             try files.createDirectory("folder")
             try body(files, "folder")
-        case .posix, .uring, .uringAlone:
+        case .posix, .uring, .uringAlone, .powerLoss, .faulty:
             var template = Array((P_tmpdir + "/strata-io-XXXXXX").utf8CString)
             try #require(mkdtemp(&template) != nil)
             let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let files = realFileSystem
+            let files =
+                self == .powerLoss
+                ? DiskFault(.powerLoss).wrap(PosixFileSystem(), folder: folder, seed: 1) : realFileSystem
             defer { try? files.removeTree(folder) }
             try body(files, folder)
         }

@@ -161,6 +161,34 @@ struct SimulatedDisk: Sendable {
         if let reason = faults.strike(operation, path) {
             throw failure(operation, path, reason, "simulated fault")
         }
+        if faults.failsOneIn > 0, random.chance(1, in: faults.failsOneIn) {
+            throw failure(operation, path, .device, "simulated fault")
+        }
+    }
+
+    /// Counts the simulated time of a call.
+    mutating func spend(isSync: Bool) {
+        guard let latency = faults.latency else { return }
+        let range = isSync ? latency.syncNanoseconds : latency.transferNanoseconds
+        counters.busyNanoseconds += range.lowerBound + random.next() % (range.upperBound - range.lowerBound + 1)
+        if latency.stallOneIn > 0, random.chance(1, in: latency.stallOneIn) {
+            counters.busyNanoseconds += latency.stallNanoseconds
+        }
+    }
+
+    /// Where a write to `position` really lands: somewhere else, once, when that was planned.
+    mutating func landing(of position: Int, _ path: String) -> Int {
+        guard let plan = faults.misdirected, path.hasSuffix(plan.pathSuffix) else { return position }
+        faults.misdirected = nil
+        counters.misdirectedWrites += 1
+        return max(0, position + plan.sectors * sectorBytes)
+    }
+
+    /// A failing medium: now and then a bit under a read has flipped, for good.
+    mutating func wear(_ node: Int, _ range: Range<Int>) {
+        guard faults.flipsOneIn > 0, !range.isEmpty, random.chance(1, in: faults.flipsOneIn) else { return }
+        nodes[node].damage(at: range.lowerBound + random.below(range.count), mask: 1 << UInt8(random.below(8)))
+        counters.flippedBits += 1
     }
 
     /// Like ``check(_:_:)`` for an operation that changes the disk.

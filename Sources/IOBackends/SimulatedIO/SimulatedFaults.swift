@@ -12,6 +12,11 @@ public struct SimulatedCounters: Hashable, Sendable {
     public var directorySyncs = 0
     public var bytesRead = 0
     public var bytesWritten = 0
+    /// Writes that landed somewhere else, and bits that flipped in what was read from the medium.
+    public var misdirectedWrites = 0
+    public var flippedBits = 0
+    /// What the calls would have taken on a real disk, with the latency that was set.
+    public var busyNanoseconds: UInt64 = 0
 
     public init() {}
 }
@@ -20,6 +25,22 @@ public struct SimulatedCounters: Hashable, Sendable {
 public struct SimulatedCall: Hashable, Sendable {
     public var operation: FileIOError.Operation
     public var path: String
+}
+
+/// How long the calls of a simulated disk take, in simulated time: nobody sleeps, the counters add it up.
+public struct SimulatedLatency: Hashable, Sendable {
+    /// Of each read and write.
+    public var transferNanoseconds: ClosedRange<UInt64>
+    /// Of each sync, durable write and sync of a directory.
+    public var syncNanoseconds: ClosedRange<UInt64>
+    /// One call in this many stalls; 0 for none.
+    public var stallOneIn = 0
+    public var stallNanoseconds: UInt64 = 0
+
+    public init(transferNanoseconds: ClosedRange<UInt64>, syncNanoseconds: ClosedRange<UInt64>) {
+        self.transferNanoseconds = transferNanoseconds
+        self.syncNanoseconds = syncNanoseconds
+    }
 }
 
 /// Faults that wait to happen.
@@ -37,6 +58,13 @@ struct SimulatedFaults: Sendable {
     var calls: [SimulatedCall]?
     /// Bytes that all files together may have; nil for no limit.
     var capacityBytes: Int?
+    /// Each call fails (EIO) with a chance of one in this many; 0 for none.
+    var failsOneIn = 0
+    /// Each read flips one bit of the medium under it with a chance of one in this many; 0 for none.
+    var flipsOneIn = 0
+    /// The next write to a path that ends so lands the given number of sectors further on.
+    var misdirected: (pathSuffix: String, sectors: Int)?
+    var latency: SimulatedLatency?
     /// Syncs report success and do nothing.
     var ignoresSyncs = false
     /// Changes of the disk that are still carried out before the power goes; nil for no plan.

@@ -49,11 +49,14 @@ final class SimulatedFile: File {
         try use(.read, changes: false) { disk throws(FileIOError) in
             disk.counters.reads += 1
             try disk.check(.read, path)
+            disk.spend(isSync: false)
             if isDirect { try checkAlignment(UnsafeRawBufferPointer(buffer), position, .read, disk) }
-            let content = disk.nodes[node].content
-            guard position < UInt64(content.count) else { return 0 }
+            let size = disk.nodes[node].content.count
+            guard position < UInt64(size) else { return 0 }
             let start = Int(position)
-            let count = min(buffer.count, content.count - start)
+            let count = min(buffer.count, size - start)
+            disk.wear(node, start..<start + count)
+            let content = disk.nodes[node].content
             content.withUnsafeBytes {
                 buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[start..<start + count]))
             }
@@ -68,6 +71,7 @@ final class SimulatedFile: File {
         try use(.write, changes: true) { disk throws(FileIOError) in
             disk.counters.writes += 1
             if durability == .power { disk.counters.durableWrites += 1 }
+            disk.spend(isSync: durability == .power)
             let total = buffers.reduce(0) { $0 + $1.count }
             // A failing write leaves an arbitrary part of itself behind.
             var allowed = total
@@ -82,7 +86,7 @@ final class SimulatedFile: File {
             if isDirect {
                 for buffer in buffers { try checkAlignment(buffer, position, .write, disk) }
             }
-            let start = try startOfWrite(position, total, &disk)
+            let start = disk.landing(of: try startOfWrite(position, total, &disk), path)
             if let capacity = disk.faults.capacityBytes {
                 let growth = max(start + total - disk.nodes[node].content.count, 0)
                 let room = max(capacity - disk.usedBytes, 0)
@@ -131,6 +135,7 @@ final class SimulatedFile: File {
     func sync() throws(FileIOError) {
         try use(.sync, changes: false) { disk throws(FileIOError) in
             disk.counters.syncs += 1
+            disk.spend(isSync: true)
             do throws(FileIOError) {
                 try disk.checkChange(.sync, path)
             } catch {

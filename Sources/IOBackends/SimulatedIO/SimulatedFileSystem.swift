@@ -94,6 +94,28 @@ public final class SimulatedFileSystem: FileSystem {
         }
     }
 
+    /// The next write to a path that ends so reports success and lands that many sectors further on, or before. Power loss
+    /// forgets the plan, as all faults.
+    public func misdirectNextWrite(pathSuffix: String = "", bySectors sectors: Int) {
+        disk.state.withLock { $0.faults.misdirected = (pathSuffix, sectors) }
+    }
+
+    /// Lets any call fail (EIO) with a chance of one in `calls`, by the seed; 0 ends it.
+    public func failAnyCall(oneIn calls: Int) {
+        disk.state.withLock { $0.faults.failsOneIn = calls }
+    }
+
+    /// Lets a bit under a read flip for good, with a chance of one in `reads`, by the seed; 0 ends it.
+    public func flipBits(oneIn reads: Int) {
+        disk.state.withLock { $0.faults.flipsOneIn = reads }
+    }
+
+    /// Simulated time that calls take, counted in ``SimulatedCounters/busyNanoseconds``; nil for none.
+    public var latency: SimulatedLatency? {
+        get { disk.state.withLock { $0.faults.latency } }
+        set { disk.state.withLock { $0.faults.latency = newValue } }
+    }
+
     public var counters: SimulatedCounters { disk.state.withLock { $0.counters } }
 
     // MARK: FileSystem
@@ -226,6 +248,7 @@ public final class SimulatedFileSystem: FileSystem {
     public func syncDirectory(_ path: String) throws(FileIOError) {
         try disk.use { disk throws(FileIOError) in
             disk.counters.directorySyncs += 1
+            disk.spend(isSync: true)
             try disk.checkChange(.syncDirectory, path)
             guard let node = disk.find(path), disk.nodes[node].isDirectory else {
                 throw disk.failure(.syncDirectory, path, .notFound, "No such file or directory")

@@ -4,6 +4,7 @@ import Configuration
 import Foundation
 import Logging
 import Memory
+import SimulatedIO
 import Storage
 
 /// Settings of one node.
@@ -19,6 +20,7 @@ import Storage
 /// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
 /// | `strata.io` | `STRATA_IO` | `--io` | `posix` |
 /// | `strata.allocator` | `STRATA_ALLOCATOR` | `--allocator` | `arena` |
+/// | `strata.fault` | `STRATA_FAULT` | `--fault` | none; for experiments |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
 struct ServerConfiguration: Sendable {
@@ -29,6 +31,8 @@ struct ServerConfiguration: Sendable {
     var resp: ListenAddress?
     var peers: [ListenAddress]
     var switches = Switches()
+    /// What the disk does wrong.
+    var fault: DiskFault?
     var data: String
     var logLevel: Logger.Level
 
@@ -68,6 +72,12 @@ struct ServerConfiguration: Sendable {
         switches.engine = try Self.position(of: "engine", config, switches.engine)
         switches.io = try Self.position(of: "io", config, switches.io)
         switches.allocator = try Self.position(of: "allocator", config, switches.allocator)
+        fault = try config.string(forKey: "fault").map { word in
+            if let fault = DiskFault(parsing: word) { return fault }
+            let words = DiskFault.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ServerError.configuration(
+                "'\(word)' is no --fault; take one of \(words), all but the first also with =<number>")
+        }
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {
