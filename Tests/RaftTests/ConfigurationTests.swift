@@ -161,6 +161,28 @@ private func nodes(_ numbers: UInt64...) -> [NodeID] { numbers.map { NodeID($0) 
         #expect(cluster[1].configuration == Configuration(voters: nodes(1, 4)))
     }
 
+    /// The core writes the change that leaves a joint configuration itself, without bytes; a follower has to take it.
+    @Test func aFollowerTakesAChangeWithoutBytes() {
+        var solo = Solo()
+        let change = Change([.init(.addVoter, NodeID(4))], transition: .explicit)
+        solo.receive(.append, from: 2, term: 1) { append in
+            append.entries = [
+                EntryHeader(index: 1, term: 1, kind: .configuration, byteCount: 8),
+                EntryHeader(index: 2, term: 1, kind: .configuration, byteCount: 0),
+            ]
+            append.commit = 2
+        }
+        let drained = solo.complete()
+        #expect(drained.entries.map(\.byteCount) == [8, 0])
+        #expect(drained.afterDurable.of(.appendResponse, to: 2).map(\.index) == [2])
+        solo.step(.configurationApplied(change))
+        #expect(solo.core.configuration.isJoint)
+        solo.step(.configurationApplied(.leave))
+        solo.step(.applied(2))
+        #expect(solo.core.configuration == Configuration(voters: nodes(1, 2, 3, 4)))
+        #expect(solo.core.configurationEntries.isEmpty)
+    }
+
     @Test func aLeaderThatRemovedItselfStepsDownAndHandsOver() throws {
         var cluster = four()
         let change = Change([.init(.remove, NodeID(1))])
