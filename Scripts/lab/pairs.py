@@ -14,6 +14,8 @@ CONFIDENCE = 0.95
 BLOCKS_MIN = 6
 # Differences smaller than this are of no interest even when they are certain.
 EFFECT_MIN = 0.03
+# An interval wider than this is never called the same, however noisy the row is.
+SAME_MAX = 0.10
 
 
 def logs(numerators, denominators):
@@ -61,7 +63,7 @@ def floor(values, seed):
 
 def verdict(middle, low, high, noise, blocks):
     """faster, slower: the interval leaves out 1 and the middle is beyond the noise floor and the least effect of interest.
-    same: the interval lies inside that band. Otherwise ~: these runs can't tell."""
+    same: the interval lies inside that band and within SAME_MAX. Otherwise ~: these runs can't tell."""
     if blocks < BLOCKS_MIN:
         return "–"
     band = max(noise, math.log(1 + EFFECT_MIN))
@@ -69,7 +71,7 @@ def verdict(middle, low, high, noise, blocks):
         return "faster"
     if high < 0 and middle < -band:
         return "slower"
-    if low >= -band and high <= band:
+    if max(-low, high) <= min(band, math.log(1 + SAME_MAX)):
         return "same"
     return "~"
 

@@ -128,7 +128,7 @@ def measurements(kind, depends):
     verbs = ["fillrandom", "flush-", "waitforcompaction-", "readrandom"]
     found.append(storage("store", verbs + (["multireadrandom", "overwrite-", "flush-", "compact"] if ordered else []), small,
                          400_000))
-    found.append(storage("log", ["fillsync"], ["--threads=4"], 300))
+    found.append(storage("log", ["fillsync"], ["--threads=4"], 4000))
     found.append(server("server, 6 partitions,", ["--partitions=6"], ["ingest", "kv_write", "kv_read"]))
     found.append(server("server, 64 partitions,", ["--partitions=64"], ["ingest"]))
     return [one for one in found if depends & one["depends"]]
