@@ -118,9 +118,9 @@ def measurements(kind, depends):
         disk("append, durable write, direct", append + ["--dsync", "--direct"]),
         # Lone writes leave the ring alone as a rule; this row says what they would cost on it.
         disk("append, durable write through the ring", append + ["--dsync", "--ring-alone"]),
-        disk("cold random read QD1, buffered", reads),
+        disk("random read QD1, buffered, cold at the start", reads),
         disk("cold random read QD1, direct", reads + ["--direct"]),
-        disk("cold random read QD32, buffered", reads + ["--depth=32"]),
+        disk("random read QD32, buffered, cold at the start", reads + ["--depth=32"]),
         disk("cold random read QD32, direct", reads + ["--depth=32", "--direct"]),
     ]
     ordered = kind != "engines"
