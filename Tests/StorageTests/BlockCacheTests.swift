@@ -1,5 +1,7 @@
 // The block cache under several threads: what is pinned never changes, what is found is what was put in, and the budget
 // holds.
+import Memory
+import SimulatedIO
 import Synchronization
 import Testing
 
@@ -112,5 +114,59 @@ import Testing
         runThreads(bodies)
         #expect(failures.all == [])
         #expect(hits.load(ordering: .relaxed) > 100 && cache.usedBytes <= 8000)
+    }
+}
+
+@Suite struct MultiGetTests {
+    /// Many keys at once give what single reads give: with room for all blocks, for few and for none, also with keys of
+    /// memtables, deleted ones, absent ones and the same one twice.
+    @Test(arguments: [0, 6 << 10, 8 << 20]) func givesWhatSingleReadsGive(cacheBytes: Int) throws {
+        for seed in 1...4 as ClosedRange<UInt64> {
+            var random = SplitMix(seed)
+            var options = LSMOptions()
+            options.memtableBytes = 32 << 10
+            options.memoryBudgetBytes = 3 * options.memtableBytes + cacheBytes
+            options.blockBytes = 512
+            options.allocator = .system
+            let system = SimulatedFileSystem(seed: seed)
+            let store = try LSMStore.open(directory: "data", fileSystem: system, options: options)
+            for index in 1...900 as ClosedRange<UInt64> {
+                var batch = WriteBatch()
+                let key = paddedKey(random.below(600))
+                if random.below(6) == 0 {
+                    try batch.delete(key: key)
+                } else {
+                    try batch.put(key: key, value: random.value())
+                }
+                _ = try store.apply(batch, at: LogPosition(index: index, term: 1))
+                if index % 200 == 0 { try store.flush() }
+            }
+            let snapshot = store.snapshot()
+            for count in [0, 1, 2, 127, 300] {
+                let keys = (0..<count).map { _ in paddedKey(random.below(700)) }
+                let single = try keys.map { key throws in try store.get(key) }
+                #expect(try store.multiGet(keys) == single, "seed \(seed)")
+                #expect(try store.multiGet(keys, at: snapshot) == single, "seed \(seed)")
+            }
+        }
+    }
+
+    /// A block that is damaged is an error of the read that needs it, and only of that.
+    @Test func damageIsAnErrorOfTheKeyThatNeedsIt() throws {
+        let system = SimulatedFileSystem(seed: 1)
+        var options = LSMOptions()
+        options.allocator = .system
+        options.blockBytes = 512
+        var store = try LSMStore.open(directory: "data", fileSystem: system, options: options)
+        var batch = WriteBatch()
+        for number in 0..<200 { try batch.put(key: paddedKey(number), value: [UInt8](repeating: 7, count: 50)) }
+        _ = try store.apply(batch, at: LogPosition(index: 1, term: 1))
+        try store.flush()
+        store.close()
+        let table = try #require(try system.files(in: "data").first { $0.hasSuffix(".sst") })
+        try system.damage(table, at: 100, mask: 1)
+        store = try LSMStore.open(directory: "data", fileSystem: system, options: options)
+        #expect(throws: StorageError.self) { try store.multiGet([paddedKey(0), paddedKey(199)]) }
+        #expect(try store.multiGet([paddedKey(198), paddedKey(199)]).allSatisfy { $0 != nil })
     }
 }

@@ -60,7 +60,8 @@ import Testing
         func place(_ offset: Int) -> Int { offset < 0 ? bytes.count + offset : offset }
         let (field, sum) = (place(field), place(sum))
         let sealed = place(sealed.lowerBound)..<(sealed.upperBound <= 0 ? place(sealed.upperBound) : sealed.upperBound)
-        #expect(bytes[field..<field + 4].elementsEqual([UInt8(version), 0, 0, 0]), "the version is where it always was")
+        let found = Array(bytes[field..<field + 4])
+        #expect(found == [UInt8(version), 0, 0, 0], "the version is where it always was")
         bytes.store(littleEndian: version + 1, at: field)
         bytes.store(littleEndian: bytes[sealed].withUnsafeBytes { strata_crc32c(0, $0.baseAddress, $0.count) }, at: sum)
         let system = SimulatedFileSystem(seed: 1)

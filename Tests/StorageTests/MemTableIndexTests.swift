@@ -1,6 +1,7 @@
 // The hash sidecar answers exactly as the skip list does: for every key, at every sequence, while it grows, and when it
 // has given up.
 import Memory
+import SimulatedIO
 import Synchronization
 import Testing
 
@@ -41,6 +42,27 @@ import Testing
             #expect(
                 look(plain, key, sequence) == look(indexed, key, sequence), "seed \(seed) key \(key) at \(sequence)")
         }
+    }
+
+    @Test func theBudgetCountsIt() throws {
+        var options = LSMOptions()
+        options.memtableBytes = 256 << 10
+        options.memoryBudgetBytes = 8 << 20
+        options.memtableHashIndex = true
+        options.allocator = .system
+        let store = try LSMStore.open(
+            directory: "data", fileSystem: SimulatedFileSystem(seed: 1), options: options)
+        var index: UInt64 = 0
+        while store.currentView().sealed.isEmpty {
+            index += 1
+            var batch = WriteBatch()
+            try batch.put(key: paddedKey(Int(index)), value: [1])
+            _ = try store.apply(batch, at: LogPosition(index: index, term: 1))
+        }
+        let sealed = try #require(store.currentView().sealed.first)
+        #expect(sealed.table.indexBytes >= 8 * Int(index))
+        // The active one will take as much.
+        #expect(store.cache.capacityBytes == options.cacheBytes(pinned: 2 * sealed.table.indexBytes))
     }
 
     @Test func growsWithoutLosingAKey() throws {

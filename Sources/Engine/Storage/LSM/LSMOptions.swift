@@ -41,7 +41,8 @@ public struct LSMOptions: Sendable, Hashable {
 
     public init() {}
 
-    /// What the budget leaves for cached blocks beside full memtables and `pinned` bytes of indexes and filters.
+    /// What the budget leaves for cached blocks beside full memtables and `pinned` bytes of indexes and filters, those of
+    /// memtables included.
     func cacheBytes(pinned: Int) -> Int {
         max(0, memoryBudgetBytes - (sealedMemtablesMax + 1) * memtableBytes - pinned)
     }

@@ -50,7 +50,10 @@ extension LSMStore {
         let tables = version.levels[0].count
         sealedCount.store(view.sealed.count, ordering: .relaxed)
         level0Count.store(tables, ordering: .relaxed)
-        cache.setCapacity(options.cacheBytes(pinned: version.pinnedBytes))
+        let indexes = view.sealed.map { $0.table.indexBytes }
+        if let last = indexes.last { memtableIndexBytes.store(last, ordering: .relaxed) }
+        let memtableIndexes = indexes.reduce(memtableIndexBytes.load(ordering: .relaxed), +)
+        cache.setCapacity(options.cacheBytes(pinned: version.pinnedBytes + memtableIndexes))
         let debt = Double(LevelTargets(version, options: options).debt(of: version))
         let soft = Double(options.levelBaseBytes) * 4
         let byFiles = Double(tables - options.level0Slow) / Double(max(1, options.level0Stop - options.level0Slow))

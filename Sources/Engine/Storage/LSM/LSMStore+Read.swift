@@ -39,19 +39,6 @@ extension LSMStore {
         }
     }
 
-    /// The values of several keys as of one moment, in the order of the keys.
-    public func multiGet(_ keys: [[UInt8]], at snapshot: Snapshot? = nil) throws(StorageError) -> [[UInt8]?] {
-        let view = currentView()
-        let sequence = snapshot?.sequence ?? lastSequence
-        var values: [[UInt8]?] = []
-        values.reserveCapacity(keys.count)
-        for key in keys {
-            values.append(
-                try key.withRawBytes { (key) throws(StorageError) in try view.find(key, sequence: sequence) })
-        }
-        return values
-    }
-
     /// Pins the present: see ``Snapshot``.
     public func snapshot() -> Snapshot {
         snapshots.take { lastSequence }

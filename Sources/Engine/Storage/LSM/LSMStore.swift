@@ -32,6 +32,8 @@ public final class LSMStore: KeyValueStore {
     let snapshots = SnapshotRegistry()
     let sealedCount = Atomic<Int>(0)
     let level0Count = Atomic<Int>(0)
+    /// Bytes of the hash index of the memtable that was sealed last: what the active one's is reckoned with.
+    let memtableIndexBytes = Atomic<Int>(0)
     /// Nanoseconds of delay per byte written, with 10 binary places.
     let delayPerByte = Atomic<UInt64>(0)
     /// The same, for writers that fill the next memtable faster than the last one is written out.

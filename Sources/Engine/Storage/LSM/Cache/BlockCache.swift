@@ -73,6 +73,8 @@ final class BlockCache: @unchecked Sendable {
         free(allocation)
     }
 
+    var capacityBytes: Int { capacity.load(ordering: .relaxed) }
+
     var usedBytes: Int { used.load(ordering: .relaxed) }
 
     /// Changes the budget; blocks beyond it go as new ones come.

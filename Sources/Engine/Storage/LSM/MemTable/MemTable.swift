@@ -33,6 +33,9 @@ final class MemTable: Sendable {
         return true
     }
 
+    /// Bytes of the hash index. Only of a memtable that takes no more writes.
+    var indexBytes: Int { index.memoryBytes }
+
     /// False without an index, or after it has given up.
     var hasWorkingIndex: Bool { index.isOn }
 

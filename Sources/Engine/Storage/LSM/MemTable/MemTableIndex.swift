@@ -94,6 +94,17 @@ struct MemTableIndex: ~Copyable, @unchecked Sendable {
     /// Keys in it.
     var count: Int { state.load(fromByteOffset: Field.count, as: Int.self) }
 
+    /// Bytes of all its tables. Not while somebody inserts.
+    var memoryBytes: Int {
+        var bytes = 0
+        var table = UnsafeRawPointer(bitPattern: state.load(fromByteOffset: Field.newest, as: UInt.self))
+        while let this = table {
+            bytes += this.load(fromByteOffset: Head.allocated, as: Int.self)
+            table = UnsafeRawPointer(bitPattern: this.load(fromByteOffset: Head.older, as: UInt.self))
+        }
+        return bytes
+    }
+
     /// A table for the length of a search.
     private struct Slots {
         private let start: UnsafeMutableRawPointer

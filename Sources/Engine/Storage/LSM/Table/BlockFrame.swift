@@ -82,17 +82,36 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
     init(
         reading handle: BlockHandle, kind: BlockKind, from file: any File, identity: TableIdentity
     ) throws(StorageError) {
-        let total = Int(handle.size) + BlockFrame.trailerBytes
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: total, alignment: Self.alignment)
+        let memory = Self.memory(for: handle)
+        let count: Int
         do throws(StorageError) {
-            let count = try disk { () throws(FileIOError) in try file.read(into: memory, at: handle.offset) }
+            count = try disk { () throws(FileIOError) in try file.read(into: memory, at: handle.offset) }
+        } catch {
+            memory.deallocate()
+            throw error
+        }
+        try self.init(taking: memory, count: count, of: handle, kind: kind, path: file.path, identity: identity)
+    }
+
+    /// Memory for a block as it lies in the file.
+    static func memory(for handle: BlockHandle) -> UnsafeMutableRawBufferPointer {
+        .allocate(byteCount: Int(handle.size) + BlockFrame.trailerBytes, alignment: alignment)
+    }
+
+    /// Checks a block whose bytes were read into ``memory(for:)``. The memory belongs to this call, also when it throws.
+    /// - Parameter count: bytes that were read.
+    init(
+        taking memory: UnsafeMutableRawBufferPointer, count: Int, of handle: BlockHandle, kind: BlockKind, path: String,
+        identity: TableIdentity
+    ) throws(StorageError) {
+        do throws(StorageError) {
             let stored = UnsafeRawBufferPointer(rebasing: memory[..<count])
-            let compression = try Self.check(stored, handle, kind, file.path, identity)
+            let compression = try Self.check(stored, handle, kind, path, identity)
             if compression == .none {
                 bytes = UnsafeRawBufferPointer(start: memory.baseAddress, count: Int(handle.size))
                 return
             }
-            bytes = try Self.unpack(stored, compression, handle, file.path)
+            bytes = try Self.unpack(stored, compression, handle, path)
         } catch {
             memory.deallocate()
             throw error

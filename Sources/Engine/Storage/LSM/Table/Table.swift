@@ -191,6 +191,30 @@ final class Table: Sendable {
         return view
     }
 
+    func mayContain(_ hash: UInt64) -> Bool { filter.value.mayContain(hash) }
+
+    /// The block that can hold `key`; nil when the cache has it, or nothing can be kept.
+    func missingBlock(_ key: UnsafeRawBufferPointer) throws(StorageError) -> BlockRead? {
+        guard let cache else { return nil }
+        var walk = TableWalk()
+        let number = try firstBlock(for: key, keeping: true, &walk)
+        guard number < blockCount else { return nil }
+        let handle = try handle(number, keeping: true, &walk)
+        if cache.pin(table: identity.number, offset: handle.offset) != nil { return nil }
+        return BlockRead(table: self, number: number, handle: handle)
+    }
+
+    /// Puts a block that was read with others into the cache. One that is damaged is left to who reads it alone.
+    func keep(_ memory: UnsafeMutableRawBufferPointer, count: Int, of read: BlockRead) {
+        guard let cache else { return memory.deallocate() }
+        do throws(StorageError) {
+            let block = try BlockBuffer(
+                taking: memory, count: count, of: read.handle, kind: .data, path: file.path, identity: identity)
+            guard BlockView(block.bytes) != nil else { return }
+            _ = cache.insert(block.take(), table: identity.number, offset: read.handle.offset)
+        } catch {}
+    }
+
     /// The newest version of `key` not newer than `sequence`.
     func find(
         _ key: UnsafeRawBufferPointer, hash: UInt64, sequence: UInt64
