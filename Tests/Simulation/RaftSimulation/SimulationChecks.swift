@@ -34,6 +34,8 @@ struct SimulationChecks {
     private var leaders: [Term: NodeID] = [:]
     private var identities: [Position: Identity] = [:]
     private var committed: [Position] = []
+    /// The term of the leader that committed each; it never falls.
+    private var committedIn: [Term] = []
     private var ballots: [Ballot: NodeID] = [:]
     private var reads: [UInt64: Read] = [:]
     private var states: [LogIndex: UInt64] = [:]
@@ -87,10 +89,11 @@ struct SimulationChecks {
         if node.disk.hardState != HardState(term: core.term, vote: core.id) {
             throw fail("\(core.id) leads term \(core.term) with its vote not on disk")
         }
-        if let last = committed.last { try requires(core, last) }
+        // Votes that were long under way make a leader of a term that is over; it lacks what later terms committed.
+        if let last = committedIn.lastIndex(where: { $0 < core.term }) { try requires(core, committed[last]) }
     }
 
-    /// Leader completeness: with log matching, the newest committed entry stands for all.
+    /// Leader completeness: with log matching, the newest entry committed in an earlier term stands for all.
     private func requires(_ core: RaftCore, _ position: Position) throws {
         if position.index < core.snapshot.index { return }
         if core.term(at: position.index) != position.term {
@@ -147,6 +150,7 @@ struct SimulationChecks {
             if copies <= voters.count / 2 { throw fail("\(position) was committed with \(copies) durable copies") }
         }
         committed.append(position)
+        committedIn.append(core.term)
         counts.commits += 1
         for other in nodes {
             guard let leader = other.core, leader.role == .leader, leader.term > core.term else { continue }
