@@ -118,6 +118,11 @@ extension UInt64 {
         limited.stepsMax = 10
         let writes = (1...40).map { operation(.write(UInt64($0)), 0, 100) }
         #expect(limited.check(writes + [operation(.read(77), 200, 201)]) == .unknown(key: "a"))
+        var hurried = LinearizabilityChecker()
+        hurried.secondsMax = 0
+        #expect(hurried.check(writes) == .unknown(key: "a"))
+        hurried.secondsMax = 60
+        #expect(hurried.check(writes) == .linearizable)
     }
 
     @Test(arguments: 0..<30 as Range<UInt64>)

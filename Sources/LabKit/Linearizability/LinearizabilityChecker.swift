@@ -1,7 +1,7 @@
 // Decides whether a history could have come from one copy of the store that takes one operation at a time (Herlihy and
 // Wing 1990), by the search of Wing and Gong (1993) with Lowe's memory of visited configurations (2017), key by key:
-// linearizability is local, so each key is judged alone. A search that runs out of steps answers "unknown", which must
-// never be counted as a pass.
+// linearizability is local, so each key is judged alone. A search that runs out of steps or time answers "unknown", which
+// must never be counted as a pass.
 
 /// The verdict on a history.
 public enum Linearizability: Hashable, Sendable {
@@ -17,6 +17,8 @@ public struct LinearizabilityChecker: Sendable {
     /// Steps of the search per key; a step is an operation tried. The count stands for time, so that the same history
     /// gets the same verdict on every machine.
     public var stepsMax = 20_000_000
+    /// Seconds for all keys together, for histories of live clusters; nil: only the steps count.
+    public var secondsMax: Double?
     public init() {}
 
     /// Judges keys in ascending order and stops at the first violation. O(n) for sequential histories, exponential in
@@ -27,9 +29,10 @@ public struct LinearizabilityChecker: Sendable {
             byKey[operation.key, default: []].append(position)
         }
         var unknown: String?
+        let deadline = secondsMax.map { MonotonicClock.now() + UInt64(max(0, $0) * 1e9) } ?? .max
         for key in byKey.keys.sorted() {
             var search = KeySearch(history, byKey[key] ?? [])
-            switch search.run(stepsMax: stepsMax) {
+            switch search.run(stepsMax: stepsMax, deadline: deadline) {
             case true?: break
             case false?: return .violated(key: key, prefix: search.longest)
             case nil: unknown = unknown ?? key
@@ -92,8 +95,11 @@ private struct KeySearch {
         open = operations.count { $0.end != nil }
     }
 
-    /// True when an order was found, false when there is none, nil when the steps ran out.
-    mutating func run(stepsMax: Int) -> Bool? {
+    /// Steps between two looks at the clock.
+    private static let stepsPerLook = 1024
+
+    /// True when an order was found, false when there is none, nil when steps or time ran out.
+    mutating func run(stepsMax: Int, deadline: UInt64) -> Bool? {
         var value: UInt64 = 0
         var taken = [UInt64](repeating: 0, count: operations.count / 64 + 1)
         var seen: Set<Visited> = []
@@ -103,6 +109,7 @@ private struct KeySearch {
         while open > 0 {
             steps += 1
             if steps > stepsMax { return nil }
+            if deadline != .max, steps % Self.stepsPerLook == 1, MonotonicClock.now() >= deadline { return nil }
             if current != -1 && entries[current].isCall {
                 let number = entries[current].operation
                 if let next = operations[number].apply(to: value) {

@@ -19,6 +19,8 @@ final class Suite {
     /// Reading back may take this long before it counts as failed.
     private static let verifySeconds = 120.0
     private static let latenessSecondsMax = 0.005
+    /// For the verdict on the recorded history.
+    private static let judgeSeconds = 30.0
 
     init(_ plan: SuitePlan, target: Target, report: RunReport, started: WallTime) {
         self.plan = plan
@@ -195,7 +197,14 @@ final class Suite {
         var scenario = FailoverScenario(
             FailoverPlan(trials: plan.trials, settleSeconds: plan.settleSeconds, seed: plan.seed), cluster: cluster,
             codec: codec, live: live)
+        let recorder = HistoryRecorder(prefix: "history-\(codec.keyText(0).prefix(8))")
+        let (endpoints, seed) = (target.grpcEndpoints, plan.seed)
+        let clients = Task { try await recorder.run(endpoints: endpoints, seed: seed) }
+        defer { recorder.stop() }
         let outcome = try scenario.run(progress: progress)
+        recorder.stop()
+        try Blocking.run { try await clients.value }
+        judge(recorder.history)
         watchNodes()
         report.scenarios.append(outcome.result)
         report.failover = outcome.failover
@@ -213,6 +222,25 @@ final class Suite {
                 "generator_on_time", passed: outcome.latenessSeconds <= Suite.latenessSecondsMax,
                 detail: "open-loop writes began p99 \(NumberText.milliseconds(outcome.latenessSeconds)) ms late",
                 voidsRun: false))
+    }
+
+    /// Whether what several clients saw of the same keys could have come from one copy of the store.
+    private func judge(_ history: [KeyOperation]) {
+        var checker = LinearizabilityChecker()
+        checker.secondsMax = Suite.judgeSeconds
+        let size = "\(NumberText.grouped(UInt64(history.count))) operations on contended keys"
+        let verdict = checker.check(history)
+        switch verdict {
+        case .linearizable: progress.say("linearizable: yes (\(size))")
+        case .violated(let key, _): progress.say("linearizable: NO, see \(key) (\(size))")
+        case .unknown(let key): progress.say("linearizable: unknown, \(key) takes too long to judge (\(size))")
+        }
+        if case .unknown = verdict {
+            report.checks.append(Check("history_judged", passed: false, detail: size, voidsRun: false))
+        } else {
+            let passed = verdict == .linearizable && !history.isEmpty
+            report.checks.append(Check("history_linearizable", passed: passed, detail: size, isAboutData: true))
+        }
     }
 
     private func verify() throws(LoadGenError) {
