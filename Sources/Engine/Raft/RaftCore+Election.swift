@@ -171,7 +171,7 @@ extension RaftCore {
     /// can be stuck for good: the leader that removed itself is gone, the others don't know that the change is
     /// committed and need its vote, and its longer log refuses them. True when the candidacy ended: it was under a
     /// configuration that turns out to be history.
-    private mutating func learnCommit(_ refusal: Message, _ ready: inout Ready) -> Bool {
+    mutating func learnCommit(_ refusal: Message, _ ready: inout Ready) -> Bool {
         guard role != .leader, refusal.commit > commitIndex, log.term(at: refusal.commit) == refusal.logTerm,
             !Mutant.isOn(.refusalHidesCommit)
         else { return false }

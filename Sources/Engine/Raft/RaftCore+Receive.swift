@@ -49,7 +49,7 @@ extension RaftCore {
 
     /// A deposed leader, or a candidate that lags, must learn the term or it would never get on: with PreVote and the
     /// lease nothing else tells it (etcd-io/raft, `Step`, "free stuck candidates").
-    private func answerOlderTerm(_ message: Message, _ ready: inout Ready) {
+    private mutating func answerOlderTerm(_ message: Message, _ ready: inout Ready) {
         switch message.kind {
         case .append, .heartbeat, .snapshot:
             if Mutant.isOn(.staleNotAnswered) { return }
@@ -58,6 +58,10 @@ extension RaftCore {
             var answer = self.message(.preVoteResponse, to: message.from)
             answer.reject = true
             ready.messages.append(answer)
+        case .preVoteResponse, .voteResponse:
+            // A voter that was removed, and so moves to no new term, refuses in its old one. What it knows to be
+            // committed holds in every term.
+            if message.reject { _ = learnCommit(message, &ready) }
         default:
             break
         }
