@@ -30,6 +30,7 @@ import Testing
             #expect(files.count { $0.name.hasSuffix(".log") } > (segmentBytes > 1000 ? 0 : 2))
         }
 
+        var firstLog: String? { files.first { $0.name.hasSuffix(".log") }?.name }
         var lastLog: Int { files.lastIndex { $0.name.hasSuffix(".log") } ?? 0 }
 
         /// A fresh disk that holds the files, one of them changed.
@@ -110,6 +111,35 @@ import Testing
         }
         let clean = try sample.disk(changing: 0, to: sample.files[0].bytes)
         #expect(try SegmentedLog.verify(directory: "log", fileSystem: clean, options: sample.options).isEmpty)
+    }
+
+    /// A node's folder holds many logs at different depths, and other things.
+    @Test func everyLogBelowAFolderIsChecked() throws {
+        let sample = try Sample()
+        let disk = SimulatedFileSystem(seed: 3)
+        for folder in ["node", "node/groups", "node/groups/1", "node/topics", "node/topics/a-0"] {
+            try disk.createDirectory(folder)
+        }
+        for file in sample.files {
+            try disk.open("node/groups/1/" + file.name, .create).write(bytes: file.bytes, at: 0)
+            var bytes = file.bytes
+            if file.name == sample.firstLog { bytes[bytes.count / 2] ^= 4 }
+            try disk.open("node/topics/a-0/" + file.name, .create).write(bytes: bytes, at: 0)
+        }
+        let found = try SegmentedLog.verifyAll(below: "node", fileSystem: disk)
+        #expect(found.map(\.directory) == ["node/groups/1", "node/topics/a-0"])
+        let (good, bad) = (try #require(found.first), try #require(found.last))
+        #expect(!good.isDamaged && good.entries == UInt64(sample.model.frames.count), "\(good)")
+        #expect(good.segments == sample.files.count { $0.name.hasSuffix(".log") })
+        #expect(bad.isDamaged, "\(bad)")
+
+        var options = sample.options
+        options.naming = .index
+        let log = try SegmentedLog.open(directory: "other", fileSystem: disk, options: options)
+        var model = LogModel()
+        for step in 0..<20 { try log.append(model.grow(frames: 2, seed: UInt64(step)), durability: .power) }
+        let named = try #require(SegmentedLog.verifyAll(below: "other", fileSystem: disk).first)
+        #expect(named.findings.isEmpty && named.segments > 1 && named.entries == 40, "\(named)")
     }
 
     @Test func whateverStandsBehindTheEndIsCutOff() throws {

@@ -22,37 +22,6 @@ struct StorageCommand: ParsableCommand {
     }
 }
 
-/// Reads every byte of every store below a folder.
-struct StorageVerifyCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Checks every checksum of every store and write-ahead log below a folder.",
-        discussion: "Ends with status 1 when something is damaged. The stores must not be open.")
-
-    @Argument(help: "The folder; a node's data folder or a single store.")
-    var directory: String
-
-    func run() throws {
-        let reports = try StorageCommand.attempt { () throws(StorageError) in
-            try StorageInspection.verify(directory, fileSystem: PosixFileSystem())
-        }
-        guard !reports.isEmpty else { throw CommandError.failed("there is no store in \(directory) or below it") }
-        var table = TextTable(["file", "what", "bytes", "entries", "verdict"], rightAligned: [2, 3])
-        for report in reports {
-            table.add([
-                report.path, report.role, String(report.bytes), String(report.entries),
-                report.fault == nil ? "good" : "DAMAGED",
-            ])
-        }
-        table.print()
-        let damaged = reports.compactMap(\.fault)
-        for fault in damaged { StandardOutput.write(fault) }
-        guard damaged.isEmpty else {
-            throw CommandError.failed("\(damaged.count) of \(reports.count) files are damaged")
-        }
-        StandardOutput.write("all \(reports.count) files are good")
-    }
-}
-
 /// Shows what one file holds.
 struct StorageDumpCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
