@@ -1,5 +1,5 @@
 // Puts the parts of one node together: what is built from what, and in which order things start and stop. Later services may
-// use earlier ones; they stop in reverse, so clients are let go before the node.
+// use earlier ones; they stop in reverse, so leadership goes first, then clients are let go, and the node ends last.
 import Cluster
 import FileIO
 import Logging
@@ -61,6 +61,7 @@ struct NodeStack {
         if let resp = configuration.resp {
             services.append(RESPListener(address: resp, store: gate, status: gate, group: group, logger: logger))
         }
+        services.append(HandoverService(gate: gate, runtime: runtime, logger: logger))
         self.services = services
     }
 }

@@ -59,9 +59,18 @@ extension ClusterHost {
         guard let position = forwarded.firstIndex(where: { $0.request == result.request }) else { return }
         let wait = forwarded.remove(at: position)
         if case .failure(.notLeader) = result.result {
-            park(wait.proposal, for: wait.group)
+            retry(wait)
         } else {
             wait.proposal.completion(result.result)
+        }
+    }
+
+    /// The node asked does not lead: at once to the leader that is known by now, if that is another one.
+    private func retry(_ wait: ForwardedWait) {
+        if let group = group(wait.group), let leader = group.core.leader, leader != wait.leader {
+            group.proposals.append(wait.proposal)
+        } else {
+            park(wait.proposal, for: wait.group)
         }
     }
 
@@ -90,6 +99,7 @@ extension ClusterHost {
                 proposal.completion(.failure(.unavailable("no leader was found in time")))
             } else if let group = group(id), group.core.leader != nil {
                 group.proposals.append(proposal)
+                wantsAnotherTurn = true
             } else {
                 parked.append((id, proposal))
             }

@@ -32,7 +32,10 @@ public final class ClusterHost {
     private var groupByID: [GroupID: Group] = [:]
     private var seed: UInt64
     private var nextTick: UInt64 = 0
-    private var now: UInt64 = 0
+    private(set) var now: UInt64 = 0
+    var handover: Handover?
+    /// Something was put in line after its place in the turn.
+    var wantsAnotherTurn = false
     var parked: [(group: GroupID, proposal: Proposal)] = []
     var forwarded: [ForwardedWait] = []
     var nextForward: UInt64
@@ -107,9 +110,14 @@ public final class ClusterHost {
             group.serveReads()
             group.fetchForReplication(environment: environment)
         }
+        continueHandover()
         submitStorage()
         outbox.flush()
         publish()
+        if wantsAnotherTurn {
+            wantsAnotherTurn = false
+            busy = true
+        }
         return busy ? now : nextTick
     }
 

@@ -11,7 +11,7 @@ extension Group {
     func proposeWaiting(outbox: Outbox) -> [Proposal] {
         guard !proposals.isEmpty else { return [] }
         guard core.role == .leader else { return takeProposals() }
-        if machine.needsBackpressure { return [] }
+        if machine.needsBackpressure || isTransferring { return [] }
         let taken = takeProposals()
         let entries = joined(taken)
         let proposed = entries.map {

@@ -257,6 +257,14 @@ extension RaftCore {
         if role != .follower { becomeFollower(term, leader: nil, &ready) }
     }
 
+    /// Who should lead when this leader goes: the most complete voter that is alive, or, when nothing is heard because
+    /// nothing happens, one that has everything. Nil when there is nobody.
+    public var successor: NodeID? {
+        guard role == .leader else { return nil }
+        if let slot = mostCompletePeer { return progress[slot].id }
+        return progress.first { $0.isVoter && $0.id != id && $0.match == lastIndex }?.id
+    }
+
     /// The slot of the voter, other than this node, that is alive and matches furthest.
     private var mostCompletePeer: Int? {
         var best: Int?

@@ -18,6 +18,9 @@ final class ServiceGate: Sendable {
         self.services.withLock { $0 = services }
     }
 
+    /// The node behind the gate has started.
+    var isOpen: Bool { current != nil }
+
     fileprivate var current: NodeRuntime.Services? { services.withLock { $0 } }
 
     private var notYet: RequestError {
