@@ -166,7 +166,7 @@ let package = Package(
         .testTarget(
             name: "RaftTests", dependencies: ["Raft", "RaftSimulation"], path: "Tests/RaftTests",
             exclude: ["Scenarios"], swiftSettings: settings),
-        tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "FileIO"]),
+        tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "SimulatedIO", "FileIO"]),
         tests(
             "SimulationTests",
             [

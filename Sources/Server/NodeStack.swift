@@ -27,7 +27,8 @@ struct NodeStack {
             !configuration.peers.isEmpty || folder.identity.cluster?.members.count ?? 1 > 1
         {
             let listener = try await TCPPeerListener(
-                host: configuration.address.host, directory: directory, inbox: runtime.inbox, group: group,
+                host: configuration.address.host, port: configuration.peerPort, directory: directory,
+                inbox: runtime.inbox, group: group,
                 logger: logger)
             directory.tcpPort = listener.port
             listeners.append(listener)

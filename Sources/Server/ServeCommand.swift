@@ -33,8 +33,15 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Where the plain-text (RESP) listener is: host:port or :port.")
     var resp: String?
 
-    @Option(help: "gRPC addresses of the other nodes, separated by commas, bare or as id=host:port.")
+    @Option(
+        help: "gRPC addresses of the other nodes, separated by commas; id=host:port is the only way taken to that node."
+    )
     var peers: String?
+
+    @Option(
+        name: .customLong("peer-port"),
+        help: "Port on which framed TCP of peers arrives (default: any free one, told to them).")
+    var peerPort: Int?
 
     @Option(help: "How peers talk: tcp (framed, faster) or grpc.")
     var transport: String?
@@ -71,8 +78,10 @@ struct ServeCommand: AsyncParsableCommand {
         }
         let backend = IOBackend(configuration.switches.io)
         let seed = UInt64.random(in: 0...UInt64.max)
-        let fileSystem =
-            configuration.fault?.wrap(backend.fileSystem, folder: configuration.data, seed: seed) ?? backend.fileSystem
+        var fileSystem = backend.fileSystem
+        for fault in configuration.faults {
+            fileSystem = fault.wrap(fileSystem, folder: configuration.data, seed: seed)
+        }
         configuration.switches.io = backend.kind
         let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
         let member = Member(
@@ -82,7 +91,7 @@ struct ServeCommand: AsyncParsableCommand {
         logger[metadataKey: "node"] = "\(member.name)"
         let stack = try await NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
-        if let fault = configuration.fault {
+        for fault in configuration.faults {
             logger.warning("the disk is made to fail, as asked", metadata: ["fault": "\(fault)", "seed": "\(seed)"])
         }
         logger.info("starting", metadata: ["data": "\(configuration.data)", "io": "\(backend.reason)"])
@@ -116,6 +125,7 @@ struct ServeCommand: AsyncParsableCommand {
         set(["http"], http)
         set(["resp"], resp)
         set(["peers"], peers)
+        set(["peer", "port"], peerPort.map(String.init))
         set(["transport"], transport)
         set(["engine"], engine)
         set(["io"], io)

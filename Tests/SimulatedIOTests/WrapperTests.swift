@@ -120,6 +120,16 @@ import Testing
             for _ in 0..<3 { expectFailure(.device) { try last.write(bytes: [1], at: 0) } }
             expectFailure(.device) { _ = try dead.exists(folder) }
 
+            let orders = try disk("disk-control")
+            let ordered = try orders.open(folder + "/ordered", .create)
+            let order = try PosixFileSystem().open(folder + "/disk-control", .create)
+            try order.write(bytes: Array("full".utf8), at: 0)
+            expectFailure(.noSpace) { try ordered.write(bytes: [1], at: 0) }
+            try ordered.sync()
+            try PosixFileSystem().remove(folder + "/disk-control")
+            try ordered.write(bytes: [1], at: 0)
+            #expect(DiskFault(parsing: "disk-control=3") == nil)
+
             for late in ["disk-slow=1", "disk-stall=1"] {
                 let file = try disk(late).open(folder + "/" + late, .create)
                 for _ in 0..<300 { try file.write(bytes: [5], at: 0) }

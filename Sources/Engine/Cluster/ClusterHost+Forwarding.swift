@@ -82,7 +82,22 @@ extension ClusterHost {
         forwarded.removeAll { $0.leader == peer }
     }
 
+    /// What went to a leader that has been replaced meanwhile gets no answer any more, though its connection may be open: a
+    /// paused or cut-off node keeps it so. Better an honest "unknown" now than after the request's whole time.
+    private func loseForwardedToReplacedLeaders() {
+        func isLost(_ wait: ForwardedWait) -> Bool {
+            guard let leader = group(wait.group)?.core.leader else { return false }
+            return leader != wait.leader
+        }
+        guard forwarded.contains(where: isLost) else { return }
+        for wait in forwarded where isLost(wait) {
+            wait.proposal.completion(.failure(.unknown("the leader was replaced before it answered")))
+        }
+        forwarded.removeAll(where: isLost)
+    }
+
     func expireForwarded(now: UInt64) {
+        loseForwardedToReplacedLeaders()
         guard forwarded.contains(where: { $0.proposal.deadline <= now }) else { return }
         for wait in forwarded where wait.proposal.deadline <= now {
             wait.proposal.completion(.failure(.unknown("the leader did not answer in time")))

@@ -12,6 +12,9 @@ public enum ConsoleReport {
         if let failover = report.failover {
             text += "\n" + self.failover(failover)
         }
+        if let chaos = report.chaos {
+            text += "\n" + self.chaos(chaos)
+        }
         if let verification = report.verification {
             text += "\n" + self.verification(verification)
         }
@@ -89,13 +92,43 @@ public enum ConsoleReport {
         return table.text + titles.joined()
     }
 
+    /// One line for each kind of fault.
+    public static func table(_ results: [FailoverResult]) -> String {
+        var table = ConsoleTable([
+            ("fault", .left), ("trials", .right), ("gap min", .right), ("p50", .right), ("p99", .right),
+            ("max ms", .right), ("replaced max", .right), ("elections", .right), ("refused", .right),
+            ("unknown", .right), ("retries", .right),
+        ])
+        for result in results {
+            let (gaps, counts) = (result.gaps, result.counts)
+            table.add([
+                result.fault, "\(result.trials.count)", NumberText.milliseconds(gaps.minimum),
+                NumberText.milliseconds(gaps.median), NumberText.milliseconds(gaps.quantile(0.99)),
+                (result.isCensored ? "≥ " : "") + NumberText.milliseconds(gaps.maximum),
+                NumberText.milliseconds(result.replacements.maximum), "\(result.elections)", "\(counts.error)",
+                "\(counts.unknown)", "\(counts.retries)",
+            ])
+        }
+        return table.text
+    }
+
     private static func failover(_ result: FailoverResult) -> String {
         let gaps = result.gaps
         let bound = result.isCensored ? "at least " : ""
         var text = "failover \(result.fault) ×\(result.trials.count)   write gap "
         text += "min \(NumberText.milliseconds(gaps.minimum)) p50 \(NumberText.milliseconds(gaps.median)) "
+        text += "p99 \(NumberText.milliseconds(gaps.quantile(0.99))) "
         text += "max \(bound)\(NumberText.milliseconds(gaps.maximum)) ms   "
         text += "under \(NumberText.rate(result.offeredPerSecond)) writes/s\n"
+        let counts = result.counts
+        text += "  \(result.elections) elections   refused \(counts.error)   unknown \(counts.unknown)"
+        text += "   retries \(counts.retries)"
+        if let longest = result.replacements.maximum {
+            let median = NumberText.milliseconds(result.replacements.median)
+            text += "   replaced after p50 \(median) max \(NumberText.milliseconds(longest)) ms"
+            text += " (\(result.replacements.count) of \(result.trials.count))"
+        }
+        text += "\n"
         let shown =
             result.trials.count <= trialsShownMax
             ? result.trials
@@ -112,6 +145,14 @@ public enum ConsoleReport {
             text += " retries \(trial.counts.retries)\n"
         }
         return text
+    }
+
+    private static func chaos(_ result: ChaosResult) -> String {
+        var text = "chaos of seed \(result.seed): \(result.events.count) faults"
+        if let slowest = result.events.max(by: { $0.recovery < $1.recovery }) {
+            text += ", longest way back \(NumberText.fixed(slowest.recovery, 1)) s after \(slowest.fault)"
+        }
+        return text + "\n  " + result.counts.map { "\($0.fault) ×\($0.count)" }.joined(separator: "  ") + "\n"
     }
 
     private static func verification(_ result: VerificationResult) -> String {

@@ -14,8 +14,12 @@ public struct FailoverResult: Codable, Hashable, Sendable {
         public var censored: Bool
         /// From the fault to the first acknowledgement of a write that was due after it.
         public var firstSuccessSeconds: Double?
-        /// From the restart of the victim until it had caught up.
+        /// From the restart of the victim, or the end of its fault, until it had caught up.
         public var caughtUpSeconds: Double?
+        /// From the fault until another node led; only where the old leader goes on answering clients.
+        public var replacedSeconds: Double?
+        /// Terms that began between the fault and the end of the trial.
+        public var elections: UInt64?
         public var counts: OperationCounts
 
         public init(
@@ -33,7 +37,8 @@ public struct FailoverResult: Codable, Hashable, Sendable {
         }
     }
 
-    /// `kill`: SIGKILL.
+    /// What was done to the leader: `kill` (SIGKILL), `pause` (SIGSTOP), `partition`, `partition-in`, `partition-out`,
+    /// `graceful` (SIGTERM) or `disk-stall`.
     public var fault: String
     public var offeredPerSecond: Double
     public var trials: [Trial]
@@ -45,6 +50,9 @@ public struct FailoverResult: Codable, Hashable, Sendable {
     }
 
     public var gaps: Sample { Sample(trials.map(\.gapSeconds)) }
+    public var replacements: Sample { Sample(trials.compactMap(\.replacedSeconds)) }
+    public var elections: UInt64 { trials.reduce(0) { $0 + ($1.elections ?? 0) } }
+    public var counts: OperationCounts { trials.reduce(OperationCounts()) { $0 + $1.counts } }
     public var isCensored: Bool { trials.contains(where: \.censored) }
 }
 

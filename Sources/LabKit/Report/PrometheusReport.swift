@@ -16,6 +16,15 @@ public enum PrometheusReport {
         if let failover = report.failover {
             self.failover(failover, identity, &text)
         }
+        if let chaos = report.chaos {
+            text.family("loadgen_chaos_faults_total", .counter, "Faults that were done to the cluster.")
+            for (fault, count) in chaos.counts {
+                text.sample("loadgen_chaos_faults_total", identity + [("fault", fault)], Double(count))
+            }
+            text.family("loadgen_chaos_recovery_max_seconds", .gauge, "Longest time until all nodes had caught up.")
+            text.sample(
+                "loadgen_chaos_recovery_max_seconds", identity, chaos.events.map(\.recovery).max() ?? 0)
+        }
         if let verification = report.verification {
             self.verification(verification, identity, &text)
         }
@@ -157,6 +166,13 @@ public enum PrometheusReport {
             let sum = measure.values.reduce(0, +)
             histogram(name, labels, buckets, UInt64(measure.values.count), sum, &text)
         }
+        let replaced = result.replacements
+        if let longest = replaced.maximum {
+            text.family("loadgen_failover_replaced_max_seconds", .gauge, "The longest time until another node led.")
+            text.sample("loadgen_failover_replaced_max_seconds", labels, longest)
+        }
+        text.family("loadgen_failover_elections_total", .counter, "Terms that began in all trials.")
+        text.sample("loadgen_failover_elections_total", labels, Double(result.elections))
         text.family("loadgen_failover_gap_max_seconds", .gauge, "The worst gap of all trials.")
         text.sample("loadgen_failover_gap_max_seconds", labels, result.gaps.maximum ?? 0)
     }

@@ -32,6 +32,7 @@ public struct RunReport: Codable, Hashable, Sendable {
     public var checks: [Check]
     public var scenarios: [ScenarioResult]
     public var failover: FailoverResult?
+    public var chaos: ChaosResult?
     public var verification: VerificationResult?
 
     public init(

@@ -14,6 +14,8 @@ struct EmbeddedNode: Sendable {
     let logPath: String
     let arguments: [String]
     var process: ChildProcess?
+    /// It was stopped, told to end, or may die of its fault: it is not asked, and its end is no surprise.
+    var isDisturbed = false
 
     var probe: NodeProbe { NodeProbe(address: http) }
 }
@@ -28,9 +30,15 @@ final class EmbeddedCluster {
         var seed: UInt64
         /// Further arguments for each server.
         var serverArguments: [String] = []
+        /// Whether the nodes reach each other through a ``FaultProxy`` only.
+        var isProxied = false
     }
 
-    private(set) var nodes: [EmbeddedNode] = []
+    var nodes: [EmbeddedNode] = []
+    /// Between the nodes, when that was asked for.
+    private(set) var proxy: FaultProxy?
+    /// Whether the data stays when the cluster is taken down.
+    var keepsData: Bool
     private let options: Options
     private let executable: String
 
@@ -41,8 +49,9 @@ final class EmbeddedCluster {
     /// Prepares the folder and the ports; starts nothing yet.
     init(_ options: Options, serverExecutable: String) throws(LoadGenError) {
         self.options = options
+        keepsData = options.keepData
         executable = serverExecutable
-        let ports = try FreePorts.find(options.nodes * 3, seed: options.seed)
+        let ports = try FreePorts.find(options.nodes * EmbeddedCluster.portsPerNode, seed: options.seed)
         do {
             try FileManager.default.createDirectory(atPath: options.folder, withIntermediateDirectories: true)
         } catch {
@@ -50,29 +59,60 @@ final class EmbeddedCluster {
                 "can't create \(options.folder): \(error); run LoadGen in a folder you may write")
         }
         for index in 0..<options.nodes {
-            let own = Array(ports[index * 3..<index * 3 + 3])
-            let peers = (0..<options.nodes).filter { $0 != index }.map { "127.0.0.1:\(ports[$0 * 3])" }
-            nodes.append(try EmbeddedCluster.node(index, own, peers, options))
+            nodes.append(try EmbeddedCluster.node(index, ports, options))
         }
+        guard options.isProxied else { return }
+        proxy = try FaultProxy(try EmbeddedCluster.links(ports, options), nodes: options.nodes, seed: options.seed)
     }
 
+    /// gRPC, HTTP, RESP, and framed TCP of peers.
+    private static let portsPerNode = 4
+
     private static func node(
-        _ index: Int, _ ports: [UInt16], _ peers: [String], _ options: Options
+        _ index: Int, _ allPorts: [UInt16], _ options: Options
     ) throws(LoadGenError) -> EmbeddedNode {
         let name = "node\(index + 1)"
         let data = "\(options.folder)/\(name)"
+        let ports = Array(allPorts[index * portsPerNode..<(index + 1) * portsPerNode])
         var arguments = [
             "--id", name, "--address", "127.0.0.1:\(ports[0])", "--http", "127.0.0.1:\(ports[1])", "--resp",
             "127.0.0.1:\(ports[2])", "--data", data,
         ]
+        let peers = (0..<options.nodes).filter { $0 != index }.map { other in
+            let port = allPorts[other * portsPerNode]
+            return options.isProxied
+                ? "node\(other + 1)=\(linkHost(from: index, to: other)):\(port)" : "127.0.0.1:\(port)"
+        }
         if !peers.isEmpty {
             arguments += ["--peers", peers.joined(separator: ",")]
+        }
+        if options.isProxied {
+            arguments += ["--peer-port", "\(ports[3])"]
         }
         return EmbeddedNode(
             name: name, grpc: try SocketAddress(host: "127.0.0.1", port: ports[0]),
             http: try SocketAddress(host: "127.0.0.1", port: ports[1]),
             resp: try SocketAddress(host: "127.0.0.1", port: ports[2]), dataFolder: data,
             logPath: "\(options.folder)/\(name).log", arguments: arguments + options.serverArguments)
+    }
+
+    /// All of 127.0.0.0/8 is this machine: the address says who calls whom, the port stays the receiver's own.
+    private static func linkHost(from: Int, to: Int) -> String { "127.77.\(from + 1).\(to + 1)" }
+
+    private static func links(_ ports: [UInt16], _ options: Options) throws(LoadGenError) -> [ProxyLink] {
+        var links: [ProxyLink] = []
+        for from in 0..<options.nodes {
+            for to in 0..<options.nodes where to != from {
+                for port in [ports[to * portsPerNode], ports[to * portsPerNode + 3]] {
+                    links.append(
+                        ProxyLink(
+                            from: from, to: to,
+                            listen: try SocketAddress(host: linkHost(from: from, to: to), port: port),
+                            target: try SocketAddress(host: "127.0.0.1", port: port)))
+                }
+            }
+        }
+        return links
     }
 
     /// The server's binary beside LoadGen's own.
@@ -92,6 +132,7 @@ final class EmbeddedCluster {
         return path
     }
 
+    var folder: String { options.folder }
     var respEndpoints: [SocketAddress] { nodes.map(\.resp) }
     var grpcEndpoints: [SocketAddress] { nodes.map(\.grpc) }
 
@@ -104,6 +145,7 @@ final class EmbeddedCluster {
 
     func start(_ index: Int) throws(LoadGenError) {
         precondition(nodes[index].process == nil, "a node is started once")
+        nodes[index].isDisturbed = false
         nodes[index].process = try ChildProcess(
             executable: executable, arguments: nodes[index].arguments, logPath: nodes[index].logPath)
     }
@@ -132,11 +174,13 @@ final class EmbeddedCluster {
 
     /// Kills what is left and removes the data. The logs go too, unless the run failed or they are to be kept.
     func close(keepLogs: Bool) {
+        proxy?.stop()
+        proxy = nil
         for index in nodes.indices {
             nodes[index].process?.killNow()
             nodes[index].process = nil
         }
-        guard !options.keepData else { return }
+        guard !keepsData else { return }
         for node in nodes {
             try? FileManager.default.removeItem(atPath: node.dataFolder)
         }
@@ -148,7 +192,7 @@ final class EmbeddedCluster {
     /// The node that leads now, as the nodes themselves see it: the newest term wins.
     func leader() -> (index: Int, report: NodeReport)? {
         var best: (index: Int, report: NodeReport)?
-        for index in nodes.indices where nodes[index].process != nil {
+        for index in nodes.indices where nodes[index].process != nil && !nodes[index].isDisturbed {
             guard let report = nodes[index].probe.status(), report.isLeader else { continue }
             if report.term > best?.report.term ?? 0 { best = (index, report) }
         }
@@ -162,7 +206,7 @@ final class EmbeddedCluster {
             try Interruption.check()
             try checkAlive()
             if let leader = leader() {
-                let reports = nodes.filter { $0.process != nil }.map { $0.probe.status() }
+                let reports = nodes.filter { $0.process != nil && !$0.isDisturbed }.map { $0.probe.status() }
                 if reports.allSatisfy({ $0?.leader == leader.report.nodeId }) { return leader.index }
             }
             MonotonicClock.sleep(seconds: 0.02)
@@ -191,7 +235,7 @@ final class EmbeddedCluster {
 
     /// Throws when a node that should run has ended.
     func checkAlive() throws(LoadGenError) {
-        for node in nodes {
+        for node in nodes where !node.isDisturbed {
             guard let process = node.process else { continue }
             let end: String
             switch process.status {

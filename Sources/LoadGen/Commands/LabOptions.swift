@@ -41,8 +41,15 @@ struct LabOptions: ParsableArguments {
     @Option(help: "How the servers talk to each other: tcp or grpc.")
     var transport: String?
 
-    @Option(help: "What the servers' disks do wrong, as their own --fault takes it.")
+    @Option(
+        help: """
+            What the servers' disks do wrong, as their own --fault takes it; for failover also what happens to the \
+            leader: kill, pause, partition, partition-in, partition-out, graceful, disk-stall.
+            """)
     var fault: String?
+
+    @Flag(help: "Let the nodes reach each other through the fault proxy even when no fault needs it.")
+    var proxy = false
 
     @Option(help: "Seed of keys, values and choices (default: random, printed).")
     var seed: UInt64?
@@ -74,17 +81,36 @@ struct LabOptions: ParsableArguments {
     /// Long names that take a value, for SingleDash.
     static let valueNames: Set<String> = [
         "endpoints", "resp-endpoints", "nodes", "duration", "clients", "value-size", "trials", "seed", "results",
-        "name", "io", "allocator", "engine", "transport", "partitions", "fault",
+        "name", "minutes", "io", "allocator", "engine", "transport", "partitions", "fault",
     ]
     static let flagNames: Set<String> = [
-        "no-write", "quick", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",
+        "no-write", "quick", "proxy", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",
     ]
 
     /// The switches as the servers' own command line takes them; the servers check the words.
-    var switches: [String] {
-        [("io", io), ("allocator", allocator), ("engine", engine), ("transport", transport), ("fault", fault)].flatMap {
-            name, word in
-            word.map { ["--" + name, $0] } ?? []
+    /// - Parameter diskFaults: for the servers' --fault.
+    private func switches(diskFaults: [String]) -> [String] {
+        let disk = diskFaults.isEmpty ? nil : diskFaults.joined(separator: ",")
+        return [("io", io), ("allocator", allocator), ("engine", engine), ("transport", transport), ("fault", disk)]
+            .flatMap { name, word in word.map { ["--" + name, $0] } ?? [] }
+    }
+
+    /// The words of --fault: what happens to leaders, and what the servers do to their disks.
+    private func faults(_ kind: SuitePlan.Kind) -> (leader: [LeaderFault], disk: [String]) {
+        let words = (fault ?? "").split(separator: ",").map(String.init)
+        guard kind == .failover else { return ([], words) }
+        return (words.compactMap(LeaderFault.init(rawValue:)), words.filter { LeaderFault(rawValue: $0) == nil })
+    }
+
+    /// The plans that these options ask for: one for each fault of a failover.
+    func plans(_ kind: SuitePlan.Kind, command: [String]) throws(LoadGenError) -> [SuitePlan] {
+        var plan = try plan(kind, command: command)
+        let faults = faults(kind).leader
+        guard !faults.isEmpty else { return [plan] }
+        return faults.map { fault in
+            plan.fault = fault
+            plan.switches = switches(diskFaults: self.faults(kind).disk + fault.diskFaults)
+            return plan
         }
     }
 
@@ -100,8 +126,14 @@ struct LabOptions: ParsableArguments {
         plan.injectsFaults = !noFailover
         plan.keepData = keepData
         plan.name = name
-        plan.switches = switches
+        plan.switches = switches(diskFaults: faults(kind).disk)
+        plan.isProxied = proxy
+        if kind == .chaos {
+            plan.isProxied = true
+            plan.switches = switches(diskFaults: (fault == nil ? ["power-loss"] : faults(kind).disk) + ["disk-control"])
+        }
         if let duration {
+            plan.chaosSeconds = duration
             plan.ingestSeconds = duration
             plan.writeSeconds = duration
             plan.readSeconds = duration
@@ -116,8 +148,8 @@ struct LabOptions: ParsableArguments {
         try LabOptions.check("value-size", plan.valueBytes, KeyValueCodec.valueBytesMin...SuitePlan.valueBytesMax)
         try LabOptions.check("trials", plan.trials, 1...SuitePlan.trialsMax)
         try LabOptions.check("partitions", plan.partitions, 1...SuitePlan.partitionsMax)
-        if plan.kind == .failover, noFailover {
-            throw LoadGenError.usage("failover is what --no-failover leaves out: give one of them")
+        if !plan.runsScenarios, noFailover {
+            throw LoadGenError.usage("\(plan.kind.rawValue) is what --no-failover leaves out: give one of them")
         }
         guard plan.writeSeconds >= 0.1, plan.writeSeconds <= 3600 else {
             throw LoadGenError.usage("--duration must be between 0.1 and 3600 seconds")
@@ -125,18 +157,20 @@ struct LabOptions: ParsableArguments {
         if endpoints != nil, nodes != nil {
             throw LoadGenError.usage("--nodes starts a cluster and --endpoints uses one: give one of them")
         }
-        guard endpoints == nil || switches.isEmpty else {
+        guard endpoints == nil || plan.switches.isEmpty else {
             throw LoadGenError.usage(
-                "\(switches[0]) is for servers that LoadGen starts; those behind --endpoints have their own switches")
+                "\(plan.switches[0]) is for servers that LoadGen starts; those behind --endpoints have their own switches"
+            )
         }
         guard (endpoints == nil) == (respEndpoints == nil) else {
             throw LoadGenError.usage("--endpoints and --resp-endpoints go together: records use one, keys the other")
         }
-        if endpoints != nil, plan.kind == .failover {
-            throw LoadGenError.usage("failover kills nodes, so it needs the embedded cluster: leave --endpoints out")
+        if endpoints != nil, !plan.runsScenarios {
+            throw LoadGenError.usage(
+                "\(plan.kind.rawValue) kills nodes, so it needs the embedded cluster: leave --endpoints out")
         }
-        if plan.kind == .failover, plan.nodes < 3 {
-            throw LoadGenError.usage("failover needs at least three nodes")
+        if !plan.runsScenarios, plan.nodes < 3 {
+            throw LoadGenError.usage("\(plan.kind.rawValue) needs at least three nodes")
         }
     }
 

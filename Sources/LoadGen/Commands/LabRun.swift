@@ -7,10 +7,26 @@ enum LabRun {
     /// Must be called on the main thread, which starts the servers.
     static func run(_ command: any LabCommand, arguments: [String]) throws(LoadGenError) -> ExitStatus {
         let options = command.options
-        let plan = try options.plan(command.kind, command: ["LoadGen"] + arguments)
+        var plans = try options.plans(command.kind, command: ["LoadGen"] + arguments)
+        for index in plans.indices { try command.adjust(&plans[index]) }
         try ReleaseBuild.enter(arguments: arguments, isDebugAllowed: options.debugOk)
         let external = try options.externalTarget()
         SignalThread.start()
+        var worst = ExitStatus.success
+        var failovers: [FailoverResult] = []
+        for plan in plans {
+            let report = try run(plan, external)
+            finish(report, options)
+            if let failover = report.failover { failovers.append(failover) }
+            let status = status(of: report, isStrict: options.strict)
+            if worst == .success || status == .dataLost { worst = status }
+            if status == .interrupted { return status }
+        }
+        if failovers.count > 1 { StandardOutput.write("\n" + ConsoleReport.table(failovers)) }
+        return worst
+    }
+
+    private static func run(_ plan: SuitePlan, _ external: Target?) throws(LoadGenError) -> RunReport {
         let started = WallTime.now()
         let folder = FileManager.default.currentDirectoryPath
         var report = emptyReport(plan, started: started, folder: folder, external)
@@ -23,8 +39,7 @@ enum LabRun {
             target = try embedded(plan, folder: data)
             report.floor = try probe(folder: data)
         }
-        report = Suite(plan, target: target, report: report, started: started).run()
-        return finish(report, options)
+        return Suite(plan, target: target, report: report, started: started).run()
     }
 
     private static func emptyReport(
@@ -49,7 +64,7 @@ enum LabRun {
         let server = try EmbeddedCluster.serverExecutable()
         let options = EmbeddedCluster.Options(
             nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()),
-            serverArguments: plan.switches)
+            serverArguments: plan.switches, isProxied: plan.isProxied || plan.fault.needsProxy)
         return .embedded(try EmbeddedCluster(options, serverExecutable: server))
     }
 
@@ -61,7 +76,7 @@ enum LabRun {
         }
     }
 
-    private static func finish(_ report: RunReport, _ options: LabOptions) -> ExitStatus {
+    private static func finish(_ report: RunReport, _ options: LabOptions) {
         var files: [String] = []
         if !options.noWrite {
             do {
@@ -71,7 +86,6 @@ enum LabRun {
             }
         }
         StandardOutput.write(ConsoleReport.render(report, files: files))
-        return status(of: report, isStrict: options.strict)
     }
 
     /// What a finished run tells its caller: lost data before anything else.

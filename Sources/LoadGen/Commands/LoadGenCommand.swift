@@ -1,5 +1,6 @@
 // The command line of LoadGen. Without arguments it runs the main suite against a cluster of its own.
 import ArgumentParser
+import LabKit
 
 struct LoadGenCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,7 +13,9 @@ struct LoadGenCommand: ParsableCommand {
             Exit codes: 0 done · 1 failed · 2 wrong usage · 3 acknowledged data lost or wrong · 4 not valid (--strict) \
             · 130 interrupted.
             """,
-        subcommands: [SuiteCommand.self, FailoverCommand.self, StorageCommand.self, DiskCommand.self],
+        subcommands: [
+            SuiteCommand.self, FailoverCommand.self, ChaosCommand.self, StorageCommand.self, DiskCommand.self,
+        ],
         defaultSubcommand: SuiteCommand.self)
 }
 
@@ -20,6 +23,12 @@ struct LoadGenCommand: ParsableCommand {
 protocol LabCommand {
     var options: LabOptions { get }
     var kind: SuitePlan.Kind { get }
+    /// Changes what the options alone say.
+    func adjust(_ plan: inout SuitePlan) throws(LoadGenError)
+}
+
+extension LabCommand {
+    func adjust(_ plan: inout SuitePlan) throws(LoadGenError) {}
 }
 
 struct SuiteCommand: ParsableCommand, LabCommand {
@@ -40,9 +49,32 @@ struct SuiteCommand: ParsableCommand, LabCommand {
 
 struct FailoverCommand: ParsableCommand, LabCommand {
     static let configuration = CommandConfiguration(
-        commandName: "failover", abstract: "Kills the leader again and again under load; then verifies.")
+        commandName: "failover", abstract: "Disturbs the leader again and again under load (--fault); then verifies.")
 
     @OptionGroup var options: LabOptions
 
     var kind: SuitePlan.Kind { .failover }
+}
+
+struct ChaosCommand: ParsableCommand, LabCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "chaos",
+        abstract: "Does everything to a cluster that a seed can think of, under load; then proves that nothing broke.")
+
+    @Option(help: "How long (default: 1).")
+    var minutes: Double?
+
+    @OptionGroup var options: LabOptions
+
+    var kind: SuitePlan.Kind { .chaos }
+
+    static let minutesMax = 24.0 * 60
+
+    func adjust(_ plan: inout SuitePlan) throws(LoadGenError) {
+        guard let minutes else { return }
+        guard minutes > 0, minutes <= Self.minutesMax else {
+            throw LoadGenError.usage("--minutes must be above 0 and at most \(NumberText.fixed(Self.minutesMax, 0))")
+        }
+        plan.chaosSeconds = minutes * 60
+    }
 }

@@ -1,9 +1,9 @@
-// Failover: open-loop writes over connections to every node while the leader is killed, again and again. What counts is
+// Failover: open-loop writes over connections to every node while the leader is killed, paused, cut off, again and again. What counts is
 // the time during which nobody got an answer; and, later, that everything that was answered is still there.
 import LabKit
-import Synchronization
 
 struct FailoverPlan: Sendable {
+    var fault = LeaderFault.kill
     var trials: Int
     var writesPerSecond = 1000.0
     /// Undisturbed load before each fault.
@@ -37,6 +37,8 @@ struct FailoverScenario {
     private static let trialSecondsMax = 60.0
     private static let restoredShare = 0.95
     private static let restoredSeconds = 0.25
+    /// How long a leader whose fault clients do not feel may stay in office.
+    private static let replacedSecondsMax = 10.0
 
     init(_ plan: FailoverPlan, cluster: EmbeddedCluster, codec: KeyValueCodec, live: LiveCounters) {
         self.plan = plan
@@ -51,64 +53,75 @@ struct FailoverScenario {
         let loop = OpenLoopPlan(
             endpoints: cluster.respEndpoints, writesPerSecond: plan.writesPerSecond,
             keys: FailoverScenario.firstKey..<FailoverScenario.firstKey + keys)
-        let results = LoopResult()
         let started = MonotonicClock.now()
-        let thread = WorkerThread { [codec, control, live] in
-            do throws(LoadGenError) {
-                results.store(.success(try OpenLoop.run(loop, codec: codec, control: control, live: live)))
-            } catch {
-                results.store(.failure(error))
-            }
-        }
+        let load = OpenLoopThread(loop, codec: codec, control: control, live: live)
         var trials: [FailoverResult.Trial] = []
         var failure: LoadGenError?
         do throws(LoadGenError) {
             for number in 1...plan.trials {
                 let trial = try self.trial(number)
                 trials.append(trial)
-                progress.say(FailoverScenario.line(trial, of: plan.trials))
+                progress.say(line(trial))
             }
         } catch {
             failure = error
         }
-        control.stop()
-        thread.join()
+        let loaded = try load.finish()
         let seconds = MonotonicClock.seconds(from: started, to: MonotonicClock.now())
         if let failure { throw failure }
-        return outcome(try results.get(), trials, seconds)
+        return outcome(loaded, trials, seconds)
     }
 
     private mutating func trial(_ number: Int) throws(LoadGenError) -> FailoverResult.Trial {
         try waitForService(since: MonotonicClock.now(), seconds: plan.settleSeconds)
         guard let leader = cluster.leader() else {
-            throw LoadGenError.cluster("no node leads, so there is no leader to kill\n" + cluster.logTails())
+            throw LoadGenError.cluster("no node leads, so there is no leader to disturb\n" + cluster.logTails())
         }
+        let name = cluster.nodes[leader.index].name
         // A random moment within the heartbeat interval, as in §9.3 of Ongaro and Ousterhout (ATC 2014).
         MonotonicClock.sleep(seconds: Double(random.below(1000)) / 10_000)
         let before = live.snapshot.counts
-        let killed = cluster.kill(leader.index)
-        try waitForService(since: killed, seconds: FailoverScenario.restoredSeconds)
+        let struck = try cluster.inject(plan.fault, at: leader.index)
+        let replaced = plan.fault.leavesNodeTalking ? try waitForSuccessor(of: leader.index, since: struck) : nil
+        try waitForService(since: struck, seconds: FailoverScenario.restoredSeconds)
         let observed = MonotonicClock.now()
         let successor = cluster.leader().map { cluster.nodes[$0.index].name } ?? "nobody"
-        let acknowledged = control.acknowledgements(since: killed - min(killed, 1_000_000_000))
+        let acknowledged = control.acknowledgements(since: struck - min(struck, 1_000_000_000))
         let gap = AcknowledgementTimeline(acknowledged.map(\.completed)).gap(
-            afterFaultAt: killed, observedUntil: observed)
-        let first = acknowledged.filter { $0.due >= killed }.map(\.completed).min()
-        try cluster.start(leader.index)
+            afterFaultAt: struck, observedUntil: observed)
+        let first = acknowledged.filter { $0.due >= struck }.map(\.completed).min()
+        try cluster.undo(plan.fault, at: leader.index)
         let caughtUp = try cluster.waitUntilCaughtUp(leader.index, seconds: plan.recoverySeconds)
         guard let caughtUp else {
             throw LoadGenError.cluster(
-                "\(cluster.nodes[leader.index].name) did not catch up within "
-                    + "\(NumberText.fixed(plan.recoverySeconds, 0)) s of its restart\n" + cluster.logTails())
+                "\(name) did not catch up within \(NumberText.fixed(plan.recoverySeconds, 0)) s of its return\n"
+                    + cluster.logTails())
         }
         let after = live.snapshot.counts
-        return FailoverResult.Trial(
-            trial: number, victim: cluster.nodes[leader.index].name, successor: successor, gapSeconds: gap.seconds,
-            censored: gap.isCensored, firstSuccessSeconds: first.map { MonotonicClock.seconds(from: killed, to: $0) },
+        var trial = FailoverResult.Trial(
+            trial: number, victim: name, successor: successor, gapSeconds: gap.seconds,
+            censored: gap.isCensored, firstSuccessSeconds: first.map { MonotonicClock.seconds(from: struck, to: $0) },
             caughtUpSeconds: caughtUp,
             counts: OperationCounts(
                 ok: after.ok - before.ok, error: after.error - before.error, unknown: after.unknown - before.unknown,
                 retries: after.retries - before.retries))
+        trial.replacedSeconds = replaced
+        trial.elections = cluster.leader().map { $0.report.term - min($0.report.term, leader.report.term) }
+        return trial
+    }
+
+    /// Until another node leads.
+    /// - Returns: seconds since the fault; nil when nobody took over in time.
+    private func waitForSuccessor(of index: Int, since: UInt64) throws(LoadGenError) -> Double? {
+        let deadline = since + UInt64(FailoverScenario.replacedSecondsMax * 1e9)
+        while MonotonicClock.now() < deadline {
+            try Interruption.check()
+            if let leader = cluster.leader(), leader.index != index {
+                return MonotonicClock.seconds(from: since, to: MonotonicClock.now())
+            }
+            MonotonicClock.sleep(seconds: 0.005)
+        }
+        return nil
     }
 
     /// Until writes due after `since` have been acknowledged at 95 % of the offered rate for `seconds` on end.
@@ -136,7 +149,7 @@ struct FailoverScenario {
         let rate = Double(loop.counts.ok) / seconds
         var result = ScenarioResult(
             scenario: "failover", operation: "put",
-            title: "SET over RESP to all nodes, \(codec.valueBytes) B values, the leader killed "
+            title: "SET over RESP to all nodes, \(codec.valueBytes) B values, the leader \(plan.fault.deed) "
                 + "\(trials.count) times; latency from the intended start, retries included",
             loop: .open, clients: cluster.nodes.count * OpenLoopPlan.connectionsPerEndpointDefault,
             windowSeconds: seconds, counts: loop.counts, operationsPerSecond: rate,
@@ -145,27 +158,15 @@ struct FailoverScenario {
         result.response = LatencySummary(loop.response)
         return FailoverOutcome(
             result: result,
-            failover: FailoverResult(fault: "kill", offeredPerSecond: plan.writesPerSecond, trials: trials),
+            failover: FailoverResult(
+                fault: plan.fault.rawValue, offeredPerSecond: plan.writesPerSecond, trials: trials),
             ledger: loop.ledger, latenessSeconds: Double(loop.lateness.value(at: 0.99)) / 1e9,
             firstError: loop.firstError)
     }
 
-    private static func line(_ trial: FailoverResult.Trial, of count: Int) -> String {
-        "failover \(trial.trial)/\(count): killed \(trial.victim), \(trial.successor) took over, write gap "
+    private func line(_ trial: FailoverResult.Trial) -> String {
+        "failover \(trial.trial)/\(plan.trials): \(trial.victim) \(plan.fault.deed), \(trial.successor) leads, write gap "
             + "\(trial.censored ? "≥ " : "")\(NumberText.milliseconds(trial.gapSeconds)) ms"
-    }
-}
-
-/// Hands the load thread's result to the thread that joins it.
-private final class LoopResult: Sendable {
-    private let value = Mutex<Result<OpenLoopOutcome, LoadGenError>?>(nil)
-
-    func store(_ result: Result<OpenLoopOutcome, LoadGenError>) {
-        value.withLock { $0 = result }
-    }
-
-    func get() throws(LoadGenError) -> OpenLoopOutcome {
-        guard let result = value.withLock({ $0 }) else { preconditionFailure("the loop's thread has ended") }
-        return try result.get()
+            + (trial.replacedSeconds.map { ", replaced after \(NumberText.milliseconds($0)) ms" } ?? "")
     }
 }

@@ -17,6 +17,10 @@ struct IngestPlan: Sendable {
     var seed: UInt64
     /// Of all records, milliseconds since 1970.
     var timestamp: Int64
+    /// Between two batches of a partition; for loads that are not meant to saturate.
+    var pause = Duration.zero
+    /// Looked at before each batch, to end before the window does.
+    var isStopped: @Sendable () -> Bool = { false }
 
     func codec(_ partition: UInt32) -> IngestCodec {
         IngestCodec(
@@ -131,19 +135,22 @@ enum IngestScenario {
                     batchesMax: plan.batchesInFlight
                 ) { partition.completed($0, $1) }
                 group.addTask { await producer.run() }
-                group.addTask { await send(producer, partition, codec, until: window.upperBound) }
+                group.addTask { await send(producer, partition, codec, plan, until: window.upperBound) }
             }
-            group.addTask { await show(partitions, live, until: window.upperBound) }
+            group.addTask { await show(partitions, live, plan, until: window.upperBound) }
         }
         try Interruption.check()
         return outcome(plan, partitions)
     }
 
     private static func send(
-        _ producer: PartitionProducer, _ partition: IngestPartition, _ codec: IngestCodec, until end: UInt64
+        _ producer: PartitionProducer, _ partition: IngestPartition, _ codec: IngestCodec, _ plan: IngestPlan,
+        until end: UInt64
     ) async {
         var batch: UInt64 = 0
-        while MonotonicClock.now() < end, !Interruption.isRequested, batch < IngestLedger.batchesMax {
+        while MonotonicClock.now() < end, !Interruption.isRequested, !plan.isStopped(),
+            batch < IngestLedger.batchesMax
+        {
             let bytes = codec.encode(batch)
             partition.began(batch)
             do {
@@ -153,12 +160,15 @@ enum IngestScenario {
                 break
             }
             batch += 1
+            if plan.pause > .zero { try? await Task.sleep(for: plan.pause) }
         }
         producer.finish()
     }
 
-    private static func show(_ partitions: [IngestPartition], _ live: LiveCounters, until end: UInt64) async {
-        while MonotonicClock.now() < end, !Interruption.isRequested {
+    private static func show(
+        _ partitions: [IngestPartition], _ live: LiveCounters, _ plan: IngestPlan, until end: UInt64
+    ) async {
+        while MonotonicClock.now() < end, !Interruption.isRequested, !plan.isStopped() {
             live.show(merged(partitions))
             try? await Task.sleep(for: .milliseconds(250))
         }

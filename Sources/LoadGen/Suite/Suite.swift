@@ -13,6 +13,8 @@ final class Suite {
     let codec: KeyValueCodec
     var ledgers: [KeyValueLedger] = []
     var ingest: (plan: IngestPlan, ledgers: [IngestLedger])?
+    /// While nothing is done to the nodes.
+    private var elections: ElectionWatch?
     private let startedAt: UInt64
     private let started: WallTime
 
@@ -43,6 +45,7 @@ final class Suite {
         // Skip list, ingest, writes and reads; then the verification.
         var steps = (plan.runsScenarios ? 4 : 0) + 1
         if plan.kind == .main, target.cluster != nil, plan.nodes > 1 { steps += 1 }
+        if plan.kind == .chaos { return 3 }
         if target.cluster != nil { steps += plan.nodes > 2 && plan.injectsFaults ? 2 : 1 }
         return steps
     }
@@ -57,6 +60,7 @@ final class Suite {
             report.state = .failed
             report.failure = error.description
         }
+        closeWatch()
         progress.stop()
         target.cluster?.close(keepLogs: report.state == .failed || report.dataCheckFailed)
         report.checks.insert(
@@ -77,7 +81,10 @@ final class Suite {
             try writeKeys()
             try readKeys()
         }
-        if let cluster = target.cluster {
+        closeWatch()
+        if plan.kind == .chaos, let cluster = target.cluster {
+            try chaos(cluster)
+        } else if let cluster = target.cluster {
             if !plan.injectsFaults {
                 progress.say("failover was left out, as asked")
             } else if plan.nodes > 2 {
@@ -94,6 +101,7 @@ final class Suite {
         try cluster.startAll()
         let leader = try cluster.waitForLeader()
         watchNodes()
+        if plan.runsScenarios { elections = ElectionWatch(cluster.nodes.map(\.probe)) }
         let facts = ServerFacts.ask(cluster.nodes[leader].probe)
         report.identity.backend = facts.backend
         report.identity.allocator = facts.allocator
@@ -101,6 +109,17 @@ final class Suite {
         report.identity.engine = facts.engine
         report.identity.transport = facts.transport
         report.nameRun(started: started)
+    }
+
+    /// Under load alone nobody may have been elected.
+    private func closeWatch() {
+        guard let watch = elections else { return }
+        elections = nil
+        let (groups, elections) = watch.stop()
+        report.checks.append(
+            Check(
+                "no_needless_election", passed: elections == 0,
+                detail: "\(elections) elections in \(groups) groups without a fault", voidsRun: false))
     }
 
     func watchNodes() {
@@ -192,10 +211,11 @@ final class Suite {
     private func failover(_ cluster: EmbeddedCluster) throws(LoadGenError) {
         let live = LiveCounters()
         progress.begin(
-            "failover", "SIGKILL the leader ×\(plan.trials) under 1 000 writes/s",
+            "failover", "\(plan.fault.rawValue) of the leader ×\(plan.trials) under 1 000 writes/s",
             seconds: Double(plan.trials) * (plan.settleSeconds + 2), live: live)
         var scenario = FailoverScenario(
-            FailoverPlan(trials: plan.trials, settleSeconds: plan.settleSeconds, seed: plan.seed), cluster: cluster,
+            FailoverPlan(fault: plan.fault, trials: plan.trials, settleSeconds: plan.settleSeconds, seed: plan.seed),
+            cluster: cluster,
             codec: codec, live: live)
         let recorder = HistoryRecorder(prefix: "history-\(codec.keyText(0).prefix(8))")
         let (endpoints, seed) = (target.grpcEndpoints, plan.seed)
@@ -213,6 +233,14 @@ final class Suite {
             Check(
                 "failover_gap_measured", passed: !outcome.failover.isCensored,
                 detail: "a gap that outlasts its trial is only a lower bound"))
+        if plan.fault.leavesNodeTalking {
+            let trials = outcome.failover.trials
+            let unmoved = trials.count { $0.replacedSeconds == nil }
+            report.checks.append(
+                Check(
+                    "leader_replaced", passed: unmoved == 0,
+                    detail: "\(unmoved) of \(trials.count) disturbed leaders stayed in office", voidsRun: false))
+        }
         report.checks.append(
             Check(
                 "failover_errors", passed: outcome.result.counts.error == 0,
@@ -225,7 +253,7 @@ final class Suite {
     }
 
     /// Whether what several clients saw of the same keys could have come from one copy of the store.
-    private func judge(_ history: [KeyOperation]) {
+    func judge(_ history: [KeyOperation]) {
         var checker = LinearizabilityChecker()
         checker.secondsMax = Suite.judgeSeconds
         let size = "\(NumberText.grouped(UInt64(history.count))) operations on contended keys"

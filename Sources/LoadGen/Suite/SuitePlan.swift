@@ -4,7 +4,7 @@ import LabKit
 /// What a run does.
 struct SuitePlan: Hashable, Sendable {
     enum Kind: String, Hashable, Sendable {
-        case main, quick, failover
+        case main, quick, failover, chaos
     }
 
     var kind: Kind
@@ -22,8 +22,14 @@ struct SuitePlan: Hashable, Sendable {
     var writeSeconds: Double
     var readSeconds: Double
     var warmupSeconds: Double
+    /// Of chaos.
+    var chaosSeconds = 60.0
     /// Undisturbed load before each fault.
     var settleSeconds: Double
+    /// What happens to the leader in each trial of a failover.
+    var fault = LeaderFault.kill
+    /// Whether the nodes reach each other through the fault proxy.
+    var isProxied = false
     var keepData = false
     /// Further arguments of each server: the positions of its switches.
     var switches: [String] = []
@@ -49,5 +55,5 @@ struct SuitePlan: Hashable, Sendable {
         settleSeconds = isQuick ? 0.4 : 1
     }
 
-    var runsScenarios: Bool { kind != .failover }
+    var runsScenarios: Bool { kind == .main || kind == .quick }
 }

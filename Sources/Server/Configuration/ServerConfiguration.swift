@@ -16,6 +16,7 @@ import Storage
 /// | `strata.http` | `STRATA_HTTP` | `--http` | `127.0.0.1:8080`; off with peers |
 /// | `strata.resp` | `STRATA_RESP` | `--resp` | `127.0.0.1:6379`; off with peers |
 /// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
+/// | `strata.peer.port` | `STRATA_PEER_PORT` | `--peer-port` | chosen by the kernel |
 /// | `strata.transport` | `STRATA_TRANSPORT` | `--transport` | `tcp` |
 /// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
 /// | `strata.io` | `STRATA_IO` | `--io` | `posix` |
@@ -30,9 +31,13 @@ struct ServerConfiguration: Sendable {
     var http: ListenAddress?
     var resp: ListenAddress?
     var peers: [ListenAddress]
+    /// Of `peers`, those that were given as `id=host:port`: that address, and no other, leads to the node of that name.
+    var peerNames: [String: ListenAddress]
+    /// Of the framed TCP transport's listener; 0 lets the kernel choose.
+    var peerPort: Int
     var switches = Switches()
-    /// What the disk does wrong.
-    var fault: DiskFault?
+    /// What the disk does wrong; the last one is nearest to the node.
+    var faults: [DiskFault]
     var data: String
     var logLevel: Logger.Level
 
@@ -42,12 +47,14 @@ struct ServerConfiguration: Sendable {
         if let id { try Self.check(id: id) }
         self.id = id
         let address = try config.string(forKey: "address").map { try ListenAddress(parsing: $0) }
-        let peers = try (config.string(forKey: "peers") ?? "")
-            .split(separator: ",").map { entry in
-                // `id=host:port` is accepted; ids are learned in the handshake anyway.
-                let text = entry.split(separator: "=", maxSplits: 1).last.map(String.init) ?? String(entry)
-                return try ListenAddress(parsing: text.trimmingCharacters(in: .whitespaces))
-            }
+        var peers: [ListenAddress] = []
+        var peerNames: [String: ListenAddress] = [:]
+        for entry in (config.string(forKey: "peers") ?? "").split(separator: ",") {
+            let parts = entry.split(separator: "=", maxSplits: 1).map { $0.trimmingCharacters(in: .whitespaces) }
+            let peer = try ListenAddress(parsing: parts.last ?? "")
+            peers.append(peer)
+            if parts.count == 2 { peerNames[parts[0]] = peer }
+        }
         if !peers.isEmpty, address == nil {
             throw ServerError.configuration("--peers needs --address: the address at which the others reach this node")
         }
@@ -60,6 +67,13 @@ struct ServerConfiguration: Sendable {
             throw ServerError.configuration("--peers names an address twice; name each of the others once")
         }
         self.peers = peers
+        self.peerNames = peerNames
+        // Flags and environment variables are text.
+        let port = config.string(forKey: "peer.port") ?? "0"
+        peerPort = Int(port) ?? -1
+        guard (0...65_535).contains(peerPort) else {
+            throw ServerError.configuration("--peer-port must be between 0 (any free port) and 65535")
+        }
         // A member of a cluster opens only the listeners that it was given, so that three fit on one host.
         let alone = peers.isEmpty
         http =
@@ -72,12 +86,7 @@ struct ServerConfiguration: Sendable {
         switches.engine = try Self.position(of: "engine", config, switches.engine)
         switches.io = try Self.position(of: "io", config, switches.io)
         switches.allocator = try Self.position(of: "allocator", config, switches.allocator)
-        fault = try config.string(forKey: "fault").map { word in
-            if let fault = DiskFault(parsing: word) { return fault }
-            let words = DiskFault.Kind.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ServerError.configuration(
-                "'\(word)' is no --fault; take one of \(words), all but the first also with =<number>")
-        }
+        faults = try Self.faults(config.string(forKey: "fault") ?? "")
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
         guard let logLevel = Logger.Level(rawValue: level) else {
@@ -97,6 +106,15 @@ struct ServerConfiguration: Sendable {
             throw ServerError.configuration("'\(word)' is no position of --\(key); take one of \(words)")
         }
         return position
+    }
+
+    private static func faults(_ text: String) throws -> [DiskFault] {
+        try text.split(separator: ",").map { word in
+            if let fault = DiskFault(parsing: String(word)) { return fault }
+            let words = DiskFault.Kind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ServerError.configuration(
+                "'\(word)' is no --fault; take some of \(words), those that count also with =<number>")
+        }
     }
 
     private static func check(id: String) throws {

@@ -78,10 +78,11 @@ struct NodeService: Service {
         return nil
     }
 
-    /// The addresses that were given, and those that the stored membership adds.
+    /// The addresses that were given, and those that the stored membership adds for nodes that none was given for by name.
     private var peerAddresses: [ListenAddress] {
         var addresses = configuration.peers
         for member in folder.identity.cluster?.members ?? [] where member.name != directory.member.name {
+            guard configuration.peerNames[member.name] == nil else { continue }
             if let address = try? ListenAddress(parsing: member.address), !addresses.contains(address) {
                 addresses.append(address)
             }

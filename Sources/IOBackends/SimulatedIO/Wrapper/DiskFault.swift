@@ -17,10 +17,13 @@ public struct DiskFault: Sendable, Hashable, CustomStringConvertible {
         case error = "disk-error"
         /// The sync or durable write of that number fails (EIO), once.
         case syncFailure = "sync-failure"
+        /// What the file `disk-control` in the data folder says, while it is there: `stall` (each change waits) or `full`
+        /// (writes fail with ENOSPC).
+        case control = "disk-control"
 
         var standardAmount: UInt64 {
             switch self {
-            case .powerLoss: 0
+            case .powerLoss, .control: 0
             case .stall: 500
             case .slow: 5
             case .full: 64
@@ -50,13 +53,14 @@ public struct DiskFault: Sendable, Hashable, CustomStringConvertible {
             self.init(kind)
             return
         }
-        guard kind != .powerLoss, let amount = UInt64(parts[1]), amount >= 1, amount <= Self.amountMax else {
+        guard kind != .powerLoss, kind != .control, let amount = UInt64(parts[1]), amount >= 1, amount <= Self.amountMax
+        else {
             return nil
         }
         self.init(kind, amount: amount)
     }
 
-    public var description: String { kind == .powerLoss ? kind.rawValue : "\(kind.rawValue)=\(amount)" }
+    public var description: String { amount == 0 ? kind.rawValue : "\(kind.rawValue)=\(amount)" }
 
     /// A disk that does everything through `base`, and this wrong.
     /// - Parameters:
@@ -64,6 +68,7 @@ public struct DiskFault: Sendable, Hashable, CustomStringConvertible {
     ///   - seed: of what is left to chance.
     public func wrap(_ base: any FileSystem, folder: String, seed: UInt64) -> any FileSystem {
         kind == .powerLoss
-            ? PowerLossFileSystem(base, folder: folder) : FaultyFileSystem(base, FaultClock(self, seed: seed))
+            ? PowerLossFileSystem(base, folder: folder)
+            : FaultyFileSystem(base, FaultClock(self, folder: folder, seed: seed))
     }
 }

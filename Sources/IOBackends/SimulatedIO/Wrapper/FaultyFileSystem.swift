@@ -20,10 +20,12 @@ final class FaultClock: Sendable {
 
     private let fault: DiskFault
     private let state: Mutex<State>
+    private let control: DiskControl?
     private static let stallOneIn = 256
 
-    init(_ fault: DiskFault, seed: UInt64) {
+    init(_ fault: DiskFault, folder: String, seed: UInt64) {
         self.fault = fault
+        control = fault.kind == .control ? DiskControl(path: folder + "/" + DiskControl.fileName) : nil
         state = Mutex(State(random: SimulatedRandom(seed: seed)))
     }
 
@@ -35,6 +37,10 @@ final class FaultClock: Sendable {
         _ operation: FileIOError.Operation, _ path: String, bytes: UInt64 = 0, isSync: Bool = false
     ) throws(FileIOError) {
         let isChange = bytes > 0 || isSync
+        if isChange, let control, control.obey() == .full, bytes > 0 {
+            throw FileIOError(
+                operation: operation, path: path, reason: .noSpace, detail: "\(DiskControl.fileName) says full")
+        }
         let strike = state.withLock { state -> Strike? in
             state.calls += 1
             state.writtenBytes += bytes

@@ -1,4 +1,4 @@
-// The receiving side of the TCP transport. Its port is chosen by the kernel and told to peers in the handshake. A connection
+// The receiving side of the TCP transport. Its port, chosen by the kernel unless it was given, is told to peers in the handshake. A connection
 // says who it is in its first frame and is checked like a handshake; a stranger is cut off and logged.
 import Cluster
 import Logging
@@ -17,7 +17,7 @@ struct TCPPeerListener: Service {
 
     /// Binds on the host of the node's gRPC address.
     init(
-        host: String, directory: PeerDirectory, inbox: HostInbox, group: any EventLoopGroup, logger: Logger
+        host: String, port: Int, directory: PeerDirectory, inbox: HostInbox, group: any EventLoopGroup, logger: Logger
     ) async throws {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -33,9 +33,9 @@ struct TCPPeerListener: Service {
                 }
             }
         do {
-            channel = try await bootstrap.bind(host: host, port: 0).get()
+            channel = try await bootstrap.bind(host: host, port: port).get()
         } catch {
-            throw ListenAddress(host: host, port: 0).unusable(by: "peer", because: error, option: "--address")
+            throw ListenAddress(host: host, port: port).unusable(by: "peer", because: error, option: "--peer-port")
         }
     }
 

@@ -1,0 +1,62 @@
+// What a seed plans, how a bit is flipped and flipped back, and what terms say about elections.
+import Foundation
+import LabKit
+import Testing
+
+@testable import LoadGen
+
+@Suite struct ChaosTests {
+    @Test func aSeedPlansTheSameFaultsAgain() {
+        var (one, two, other) = (ChaosSchedule(seed: 5), ChaosSchedule(seed: 5), ChaosSchedule(seed: 6))
+        let steps = (0..<60).map { _ in one.next() }
+        #expect(steps == (0..<60).map { _ in two.next() })
+        #expect(steps != (0..<60).map { _ in other.next() })
+    }
+
+    @Test func everyFaultComesInTheFirstRound() {
+        var schedule = ChaosSchedule(seed: 11)
+        let faults = Set((0..<20).map { _ in schedule.next().fault })
+        #expect(faults == Set(ChaosFault.allCases))
+    }
+
+    @Test func aFlippedBitIsPutBackUnlessTheFileHasChanged() throws {
+        let folder = NSTemporaryDirectory() + "strata-flip-\(UInt64.random(in: 0 ... .max))"
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let content = Data((0..<100_000).map { UInt8($0 % 251) })
+        let path = URL(fileURLWithPath: folder + "/000001.sst")
+        var random = SeededRandom(seed: 3, stream: 1)
+        try Data(content.prefix(100)).write(to: URL(fileURLWithPath: folder + "/small.log"))
+        #expect(BitFlip.choose(in: folder, &random) == nil)
+        try content.write(to: path)
+        for _ in 0..<20 {
+            let flip = try #require(BitFlip.choose(in: folder, &random))
+            try flip.apply()
+            let damaged = try Data(contentsOf: path)
+            #expect(zip(damaged, content).count { $0 != $1 } == 1)
+            #expect(try flip.revert())
+            #expect(try Data(contentsOf: path) == content)
+        }
+        let flip = try #require(BitFlip.choose(in: folder, &random))
+        try flip.apply()
+        try Data(repeating: 0, count: content.count).write(to: path)
+        #expect(try !flip.revert())
+    }
+
+    @Test func leaderFaultsAndDiskFaultsShareAnOption() throws {
+        let plans = try LabOptions.parse(["--fault", "kill,disk-stall,power-loss,disk-stall=20"])
+            .plans(.failover, command: [])
+        #expect(plans.map(\.fault) == [.kill, .diskStall])
+        #expect(plans[0].switches == ["--fault", "power-loss,disk-stall=20"])
+        #expect(plans[1].switches == ["--fault", "power-loss,disk-stall=20,disk-control"])
+        let suite = try LabOptions.parse(["--fault", "disk-stall"]).plans(.main, command: [])
+        #expect(suite.map(\.switches) == [["--fault", "disk-stall"]])
+    }
+
+    @Test func termsAreReadFromMetrics() {
+        let terms = ElectionWatch.terms(
+            "# TYPE strata_raft_term gauge\nstrata_raft_term{group=\"keyvalue\"} 3\nstrata_raft_term_x{group=\"a\"} 9\n"
+                + "strata_raft_term{group=\"partition-16\"} 12\n")
+        #expect(terms.map(\.term) == [3, 12])
+    }
+}

@@ -1,0 +1,116 @@
+// The proxy between nodes: what it forwards, holds back, delivers late and breaks.
+import Glibc
+import LabKit
+import Testing
+
+@testable import LoadGen
+
+@Suite(.serialized) struct FaultProxyTests {
+    /// A proxy between two ends: node 0 calls node 1.
+    private final class Ends {
+        let proxy: FaultProxy
+        let client: Int32
+        private(set) var server: Int32 = -1
+        private let listener: Int32
+
+        init(cutFirst: Bool = false) throws {
+            let ports = try FreePorts.find(1, seed: UInt64(getpid()) &* 31)
+            let target = try SocketAddress(host: "127.0.0.1", port: ports[0])
+            let listen = try SocketAddress(host: "127.77.1.2", port: ports[0])
+            listener = target.listen()
+            try #require(listener >= 0)
+            proxy = try FaultProxy(
+                [ProxyLink(from: 0, to: 1, listen: listen, target: target)], nodes: 2, seed: 1)
+            if cutFirst { proxy.cut(from: 1, to: 0) }
+            client = listen.beginConnect()
+            try #require(client >= 0)
+            if !cutFirst { try #require(accept()) }
+        }
+
+        deinit {
+            proxy.stop()
+            for descriptor in [client, server, listener] where descriptor >= 0 { close(descriptor) }
+        }
+
+        func accept(milliseconds: Int32 = 2000) -> Bool {
+            guard wait(listener, milliseconds) else { return false }
+            server = Glibc.accept(listener, nil, nil)
+            return server >= 0
+        }
+
+        func wait(_ socket: Int32, _ milliseconds: Int32) -> Bool {
+            var waiting = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            return poll(&waiting, 1, milliseconds) == 1
+        }
+
+        func send(_ text: String, from socket: Int32) {
+            let bytes = Array(text.utf8)
+            #expect(Glibc.send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count)
+        }
+
+        /// What has arrived; nil when nothing does in time, empty when the stream has ended.
+        func receive(_ socket: Int32, milliseconds: Int32 = 2000) -> String? {
+            guard wait(socket, milliseconds) else { return nil }
+            var bytes = [UInt8](repeating: 0, count: 256)
+            let count = recv(socket, &bytes, bytes.count, 0)
+            return count < 0 ? nil : String(decoding: bytes.prefix(count), as: UTF8.self)
+        }
+    }
+
+    /// Long enough for a byte to pass through when nothing holds it.
+    private let quiet: Int32 = 60
+
+    @Test func bytesPassBothWaysAndSoDoesTheEnd() throws {
+        let ends = try Ends()
+        ends.send("to", from: ends.client)
+        #expect(ends.receive(ends.server) == "to")
+        ends.send("fro", from: ends.server)
+        #expect(ends.receive(ends.client) == "fro")
+        shutdown(ends.server, Int32(SHUT_RDWR))
+        #expect(ends.receive(ends.client) == "")
+    }
+
+    @Test func aCutHoldsOneDirectionAndHealingDeliversIt() throws {
+        let ends = try Ends()
+        ends.proxy.cut(from: 0, to: 1)
+        ends.send("late", from: ends.client)
+        ends.send("prompt", from: ends.server)
+        #expect(ends.receive(ends.client) == "prompt")
+        #expect(ends.receive(ends.server, milliseconds: quiet) == nil)
+        ends.proxy.heal()
+        #expect(ends.receive(ends.server) == "late")
+    }
+
+    @Test func noConnectionIsMadeAcrossACut() throws {
+        let ends = try Ends(cutFirst: true)
+        #expect(!ends.accept(milliseconds: quiet))
+        ends.proxy.heal()
+        #expect(ends.accept())
+        ends.send("hello", from: ends.client)
+        #expect(ends.receive(ends.server) == "hello")
+    }
+
+    @Test func delayedBytesArriveLaterAndInOrder() throws {
+        let ends = try Ends()
+        ends.proxy.change { $0[0][1].delayNanoseconds = 50_000_000 }
+        // The rule is in force when the proxy's thread has seen it; the other way shows that it has.
+        ends.send("x", from: ends.server)
+        #expect(ends.receive(ends.client) == "x")
+        let start = MonotonicClock.now()
+        ends.send("a", from: ends.client)
+        ends.send("b", from: ends.client)
+        var text = ""
+        while text.count < 2, let more = ends.receive(ends.server), !more.isEmpty { text += more }
+        #expect(text == "ab")
+        #expect(MonotonicClock.now() - start >= 45_000_000)
+    }
+
+    @Test func aResetEndsBothSides() throws {
+        let ends = try Ends()
+        ends.proxy.change { $0[0][1].resetsPerMillion = 1_000_000 }
+        ends.send("x", from: ends.server)
+        #expect(ends.receive(ends.client) == "x")
+        ends.send("y", from: ends.client)
+        #expect(ends.receive(ends.server) == "")
+    }
+}
