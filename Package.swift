@@ -177,7 +177,7 @@ let package = Package(
             "ServerTests",
             [
                 "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging,
-                arguments,
+                arguments, .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ] + grpc + nio),
         tests("ClientTests", ["StrataClient", "StrataProtocol", "Records"] + grpc + nio),

@@ -28,10 +28,17 @@ struct Nemesis {
     mutating func run(until deadline: UInt64) throws(LoadGenError) {
         while MonotonicClock.now() < deadline {
             let step = schedule.next()
+            guard isPossible(step.fault) else { continue }
             try hold(step.calmSeconds)
             guard MonotonicClock.now() < deadline else { return }
             try perform(step)
         }
+    }
+
+    /// The kernel's network is not made late or unreliable here.
+    private func isPossible(_ fault: ChaosFault) -> Bool {
+        if case .proxy = cluster.network { return true }
+        return fault != .slowLinks && fault != .resets
     }
 
     private mutating func perform(_ step: ChaosStep) throws(LoadGenError) {
@@ -76,14 +83,14 @@ struct Nemesis {
         case .graceful:
             for victim in victims { _ = try cluster.inject(.graceful, at: victim) }
         case .pause: for victim in victims { cluster.pause(victim) }
-        case .partition: for victim in victims { try cluster.network().isolate(victim) }
-        case .partitionIn: for victim in victims { try cluster.network().isolate(victim, outgoing: false) }
-        case .partitionOut: for victim in victims { try cluster.network().isolate(victim, incoming: false) }
+        case .partition: for victim in victims { try isolate(victim) }
+        case .partitionIn: for victim in victims { try isolate(victim, outgoing: false) }
+        case .partitionOut: for victim in victims { try isolate(victim, incoming: false) }
         case .bridge:
-            try cluster.network().cut(from: victims[0], to: victims[1])
-            try cluster.network().cut(from: victims[1], to: victims[0])
-        case .slowLinks: try disturb(victims[0]) { $0.delayNanoseconds = Nemesis.slowLinkNanoseconds }
-        case .resets: try disturb(victims[0]) { $0.resetsPerMillion = Nemesis.resetsPerMillion }
+            try cluster.network.cut(from: victims[0], to: victims[1])
+            try cluster.network.cut(from: victims[1], to: victims[0])
+        case .slowLinks: disturb(victims[0]) { $0.delayNanoseconds = Nemesis.slowLinkNanoseconds }
+        case .resets: disturb(victims[0]) { $0.resetsPerMillion = Nemesis.resetsPerMillion }
         case .diskStall: for victim in victims { try cluster.order("stall", at: victim) }
         case .diskFull:
             for victim in victims {
@@ -96,9 +103,15 @@ struct Nemesis {
         return nil
     }
 
-    private func disturb(_ node: Int, _ body: (inout LinkRules) -> Void) throws(LoadGenError) {
+    private func isolate(_ node: Int, incoming: Bool = true, outgoing: Bool = true) throws(LoadGenError) {
+        try cluster.network.isolate(node, of: cluster.nodes.count, incoming: incoming, outgoing: outgoing)
+    }
+
+    /// Changes what happens to all that a node sends and hears.
+    private func disturb(_ node: Int, _ body: (inout LinkRules) -> Void) {
+        guard case .proxy(let proxy) = cluster.network else { return }
         let count = cluster.nodes.count
-        try cluster.network().change { rules in
+        proxy.change { rules in
             for other in 0..<count where other != node {
                 body(&rules[node][other])
                 body(&rules[other][node])
@@ -130,7 +143,7 @@ struct Nemesis {
 
     /// Takes every fault back. Nodes that ended are started again.
     private func heal() throws(LoadGenError) {
-        if let proxy = cluster.proxy { proxy.heal() }
+        try cluster.network.heal()
         for index in cluster.nodes.indices {
             try cluster.order(nil, at: index)
             guard let process = cluster.nodes[index].process else { continue }

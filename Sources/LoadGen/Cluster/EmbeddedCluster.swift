@@ -13,6 +13,8 @@ struct EmbeddedNode: Sendable {
     let dataFolder: String
     let logPath: String
     let arguments: [String]
+    /// Words before its command line.
+    var entry: [String] = []
     var process: ChildProcess?
     /// It was stopped, told to end, or may die of its fault: it is not asked, and its end is no surprise.
     var isDisturbed = false
@@ -30,13 +32,13 @@ final class EmbeddedCluster {
         var seed: UInt64
         /// Further arguments for each server.
         var serverArguments: [String] = []
-        /// Whether the nodes reach each other through a ``FaultProxy`` only.
-        var isProxied = false
+        /// Between the nodes.
+        var network = NetworkKind.loopback
     }
 
     var nodes: [EmbeddedNode] = []
-    /// Between the nodes, when that was asked for.
-    private(set) var proxy: FaultProxy?
+    /// Between the nodes.
+    private(set) var network = ClusterNetwork.loopback
     /// Whether the data stays when the cluster is taken down.
     var keepsData: Bool
     private let options: Options
@@ -58,42 +60,54 @@ final class EmbeddedCluster {
             throw LoadGenError.cluster(
                 "can't create \(options.folder): \(error); run LoadGen in a folder you may write")
         }
-        for index in 0..<options.nodes {
-            nodes.append(try EmbeddedCluster.node(index, ports, options))
+        switch options.network {
+        case .loopback: break
+        case .proxy:
+            network = .proxy(
+                try FaultProxy(try EmbeddedCluster.links(ports, options), nodes: options.nodes, seed: options.seed))
+        case .namespaces: network = .namespaces(try NamespaceNetwork(nodes: options.nodes))
         }
-        guard options.isProxied else { return }
-        proxy = try FaultProxy(try EmbeddedCluster.links(ports, options), nodes: options.nodes, seed: options.seed)
+        for index in 0..<options.nodes {
+            nodes.append(try EmbeddedCluster.node(index, ports, options, network))
+        }
     }
 
     /// gRPC, HTTP, RESP, and framed TCP of peers.
     private static let portsPerNode = 4
 
     private static func node(
-        _ index: Int, _ allPorts: [UInt16], _ options: Options
+        _ index: Int, _ allPorts: [UInt16], _ options: Options, _ network: ClusterNetwork
     ) throws(LoadGenError) -> EmbeddedNode {
         let name = "node\(index + 1)"
         let data = "\(options.folder)/\(name)"
         let ports = Array(allPorts[index * portsPerNode..<(index + 1) * portsPerNode])
+        func host(_ node: Int) -> String {
+            if case .namespaces(let namespaces) = network { namespaces.host(node) } else { "127.0.0.1" }
+        }
+        let own = host(index)
         var arguments = [
-            "--id", name, "--address", "127.0.0.1:\(ports[0])", "--http", "127.0.0.1:\(ports[1])", "--resp",
-            "127.0.0.1:\(ports[2])", "--data", data,
+            "--id", name, "--address", "\(own):\(ports[0])", "--http", "\(own):\(ports[1])", "--resp",
+            "\(own):\(ports[2])", "--data", data,
         ]
+        let isProxied = options.network == .proxy
         let peers = (0..<options.nodes).filter { $0 != index }.map { other in
             let port = allPorts[other * portsPerNode]
-            return options.isProxied
-                ? "node\(other + 1)=\(linkHost(from: index, to: other)):\(port)" : "127.0.0.1:\(port)"
+            return isProxied
+                ? "node\(other + 1)=\(linkHost(from: index, to: other)):\(port)" : "\(host(other)):\(port)"
         }
         if !peers.isEmpty {
             arguments += ["--peers", peers.joined(separator: ",")]
         }
-        if options.isProxied {
+        if isProxied {
             arguments += ["--peer-port", "\(ports[3])"]
         }
-        return EmbeddedNode(
-            name: name, grpc: try SocketAddress(host: "127.0.0.1", port: ports[0]),
-            http: try SocketAddress(host: "127.0.0.1", port: ports[1]),
-            resp: try SocketAddress(host: "127.0.0.1", port: ports[2]), dataFolder: data,
+        var node = EmbeddedNode(
+            name: name, grpc: try SocketAddress(host: own, port: ports[0]),
+            http: try SocketAddress(host: own, port: ports[1]),
+            resp: try SocketAddress(host: own, port: ports[2]), dataFolder: data,
             logPath: "\(options.folder)/\(name).log", arguments: arguments + options.serverArguments)
+        if case .namespaces(let namespaces) = network { node.entry = namespaces.entry(index) }
+        return node
     }
 
     /// All of 127.0.0.0/8 is this machine: the address says who calls whom, the port stays the receiver's own.
@@ -146,8 +160,9 @@ final class EmbeddedCluster {
     func start(_ index: Int) throws(LoadGenError) {
         precondition(nodes[index].process == nil, "a node is started once")
         nodes[index].isDisturbed = false
+        let line = nodes[index].entry + [executable] + nodes[index].arguments
         nodes[index].process = try ChildProcess(
-            executable: executable, arguments: nodes[index].arguments, logPath: nodes[index].logPath)
+            executable: line[0], arguments: Array(line.dropFirst()), logPath: nodes[index].logPath)
     }
 
     /// SIGKILL.
@@ -174,12 +189,12 @@ final class EmbeddedCluster {
 
     /// Kills what is left and removes the data. The logs go too, unless the run failed or they are to be kept.
     func close(keepLogs: Bool) {
-        proxy?.stop()
-        proxy = nil
         for index in nodes.indices {
             nodes[index].process?.killNow()
             nodes[index].process = nil
         }
+        network.close()
+        network = .loopback
         guard !keepsData else { return }
         for node in nodes {
             try? FileManager.default.removeItem(atPath: node.dataFolder)

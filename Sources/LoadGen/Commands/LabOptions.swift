@@ -48,8 +48,8 @@ struct LabOptions: ParsableArguments {
             """)
     var fault: String?
 
-    @Flag(help: "Let the nodes reach each other through the fault proxy even when no fault needs it.")
-    var proxy = false
+    @Option(help: "Between the nodes: loopback, proxy (cuts, delays, breaks) or namespaces (cuts; needs root).")
+    var network: String?
 
     @Option(help: "Seed of keys, values and choices (default: random, printed).")
     var seed: UInt64?
@@ -81,10 +81,10 @@ struct LabOptions: ParsableArguments {
     /// Long names that take a value, for SingleDash.
     static let valueNames: Set<String> = [
         "endpoints", "resp-endpoints", "nodes", "duration", "clients", "value-size", "trials", "seed", "results",
-        "name", "minutes", "io", "allocator", "engine", "transport", "partitions", "fault",
+        "name", "minutes", "network", "io", "allocator", "engine", "transport", "partitions", "fault",
     ]
     static let flagNames: Set<String> = [
-        "no-write", "quick", "proxy", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",
+        "no-write", "quick", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",
     ]
 
     /// The switches as the servers' own command line takes them; the servers check the words.
@@ -107,11 +107,30 @@ struct LabOptions: ParsableArguments {
         var plan = try plan(kind, command: command)
         let faults = faults(kind).leader
         guard !faults.isEmpty else { return [plan] }
-        return faults.map { fault in
+        var plans: [SuitePlan] = []
+        for fault in faults {
             plan.fault = fault
+            plan.network = try network(needsPartitions: fault.needsPartitions)
             plan.switches = switches(diskFaults: self.faults(kind).disk + fault.diskFaults)
-            return plan
+            plans.append(plan)
         }
+        return plans
+    }
+
+    /// What connects the nodes: what was asked for, else the least that can do what is needed.
+    private func network(needsPartitions: Bool) throws(LoadGenError) -> NetworkKind {
+        guard let network else { return needsPartitions ? .proxy : .loopback }
+        guard let kind = NetworkKind(rawValue: network) else {
+            let words = NetworkKind.allCases.map(\.rawValue).joined(separator: ", ")
+            throw LoadGenError.usage("'\(network)' is no --network; take one of \(words)")
+        }
+        guard !needsPartitions || kind != .loopback else {
+            throw LoadGenError.usage("--network loopback can't be cut, and this needs partitions; leave it out")
+        }
+        guard kind != .namespaces || NamespaceNetwork.isPossible else {
+            throw LoadGenError.usage("--network namespaces needs root and iproute2; --network proxy needs neither")
+        }
+        return kind
     }
 
     /// The plan that these options ask for.
@@ -127,9 +146,8 @@ struct LabOptions: ParsableArguments {
         plan.keepData = keepData
         plan.name = name
         plan.switches = switches(diskFaults: faults(kind).disk)
-        plan.isProxied = proxy
+        plan.network = try network(needsPartitions: kind == .chaos)
         if kind == .chaos {
-            plan.isProxied = true
             plan.switches = switches(diskFaults: (fault == nil ? ["power-loss"] : faults(kind).disk) + ["disk-control"])
         }
         if let duration {

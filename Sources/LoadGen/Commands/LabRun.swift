@@ -64,7 +64,7 @@ enum LabRun {
         let server = try EmbeddedCluster.serverExecutable()
         let options = EmbeddedCluster.Options(
             nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()),
-            serverArguments: plan.switches, isProxied: plan.isProxied || plan.fault.needsProxy)
+            serverArguments: plan.switches, network: plan.network)
         return .embedded(try EmbeddedCluster(options, serverExecutable: server))
     }
 

@@ -81,17 +81,6 @@ final class FaultProxy: Sendable {
         change { $0[from][to].isCut = true }
     }
 
-    /// Cuts a node off from all others; one way only when asked.
-    func isolate(_ node: Int, incoming: Bool = true, outgoing: Bool = true) {
-        let nodes = nodes
-        change { rules in
-            for other in 0..<nodes where other != node {
-                if outgoing { rules[node][other].isCut = true }
-                if incoming { rules[other][node].isCut = true }
-            }
-        }
-    }
-
     /// Takes every rule back.
     func heal() {
         let nodes = nodes

@@ -20,7 +20,7 @@ enum LeaderFault: String, Hashable, Sendable, CaseIterable {
     /// Its disk takes no write and no sync any more, without an error.
     case diskStall = "disk-stall"
 
-    var needsProxy: Bool {
+    var needsPartitions: Bool {
         switch self {
         case .partition, .partitionIn, .partitionOut: true
         case .kill, .pause, .graceful, .diskStall: false
@@ -61,9 +61,9 @@ extension EmbeddedCluster {
         switch fault {
         case .kill: break
         case .pause: pause(index)
-        case .partition: try network().isolate(index)
-        case .partitionIn: try network().isolate(index, outgoing: false)
-        case .partitionOut: try network().isolate(index, incoming: false)
+        case .partition: try network.isolate(index, of: nodes.count)
+        case .partitionIn: try network.isolate(index, of: nodes.count, outgoing: false)
+        case .partitionOut: try network.isolate(index, of: nodes.count, incoming: false)
         case .graceful:
             nodes[index].isDisturbed = true
             nodes[index].process?.send(SIGTERM)
@@ -77,7 +77,7 @@ extension EmbeddedCluster {
         switch fault {
         case .kill: try start(index)
         case .pause: resume(index)
-        case .partition, .partitionIn, .partitionOut: try network().heal()
+        case .partition, .partitionIn, .partitionOut: try network.heal()
         case .graceful:
             let ended = nodes[index].process?.waitForExit(seconds: EmbeddedCluster.stopSeconds) ?? true
             guard ended else {
@@ -98,13 +98,6 @@ extension EmbeddedCluster {
     func resume(_ index: Int) {
         nodes[index].process?.send(SIGCONT)
         nodes[index].isDisturbed = false
-    }
-
-    func network() throws(LoadGenError) -> FaultProxy {
-        guard let proxy else {
-            throw LoadGenError.failed("this cluster's nodes talk to each other directly: a partition needs the proxy")
-        }
-        return proxy
     }
 
     /// Tells a node's disk, which was started with `--fault disk-control`, what to do; nil for its best.

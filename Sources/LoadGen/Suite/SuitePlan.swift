@@ -28,8 +28,8 @@ struct SuitePlan: Hashable, Sendable {
     var settleSeconds: Double
     /// What happens to the leader in each trial of a failover.
     var fault = LeaderFault.kill
-    /// Whether the nodes reach each other through the fault proxy.
-    var isProxied = false
+    /// Between the nodes.
+    var network = NetworkKind.loopback
     var keepData = false
     /// Further arguments of each server: the positions of its switches.
     var switches: [String] = []

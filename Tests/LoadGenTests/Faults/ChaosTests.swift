@@ -53,6 +53,16 @@ import Testing
         #expect(suite.map(\.switches) == [["--fault", "disk-stall"]])
     }
 
+    @Test func partitionsBringTheProxyAlong() throws {
+        let plans = try LabOptions.parse(["--fault", "kill,partition"]).plans(.failover, command: [])
+        #expect(plans.map(\.network) == [.loopback, .proxy])
+        #expect(try LabOptions.parse([]).plan(.chaos, command: []).network == .proxy)
+        #expect(throws: LoadGenError.self) {
+            try LabOptions.parse(["--network", "loopback"]).plan(.chaos, command: [])
+        }
+        #expect(throws: LoadGenError.self) { try LabOptions.parse(["--network", "x"]).plan(.main, command: []) }
+    }
+
     @Test func termsAreReadFromMetrics() {
         let terms = ElectionWatch.terms(
             "# TYPE strata_raft_term gauge\nstrata_raft_term{group=\"keyvalue\"} 3\nstrata_raft_term_x{group=\"a\"} 9\n"

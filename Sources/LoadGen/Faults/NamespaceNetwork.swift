@@ -1,0 +1,88 @@
+// The network between the nodes of the embedded cluster, made by the kernel: each node in a network namespace of its own, all on
+// one bridge, cut by routes that lead nowhere. Needs root and iproute2. What the proxy does for bytes this does for packets:
+// acknowledgements are lost too, and TCP's own timers decide when a healed connection goes on.
+import Glibc
+import LabKit
+
+/// Namespaces of one cluster. Used by the main thread only.
+final class NamespaceNetwork {
+    private static let ip = "ip"
+    /// Names of links have at most 15 characters.
+    private let prefix: String
+    private let subnet: String
+    private let nodes: Int
+
+    /// Whether this process may make namespaces.
+    static var isPossible: Bool {
+        guard geteuid() == 0 else { return false }
+        let name = "strata-probe-\(getpid())"
+        guard CommandCapture.run([ip, "netns", "add", name])?.status == 0 else { return false }
+        return CommandCapture.run([ip, "netns", "del", name])?.status == 0
+    }
+
+    /// Makes the namespaces and connects them.
+    init(nodes: Int) throws(LoadGenError) {
+        self.nodes = nodes
+        prefix = "st\(getpid())"
+        subnet = "10.77.\(getpid() % 250)"
+        do throws(LoadGenError) {
+            try make()
+        } catch {
+            close()
+            throw error
+        }
+    }
+
+    private func make() throws(LoadGenError) {
+        try run("link", "add", bridge, "type", "bridge")
+        try run("addr", "add", "\(subnet).254/24", "dev", bridge)
+        try run("link", "set", bridge, "up")
+        for node in 0..<nodes {
+            let (space, link) = (space(node), link(node))
+            try run("netns", "add", space)
+            try run("link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
+            try run("link", "set", link, "master", bridge)
+            try run("link", "set", link, "up")
+            try run("-n", space, "addr", "add", "\(host(node))/24", "dev", "eth0")
+            try run("-n", space, "link", "set", "lo", "up")
+            try run("-n", space, "link", "set", "eth0", "up")
+        }
+    }
+
+    /// A node's address, reachable from this process and from the other nodes.
+    func host(_ node: Int) -> String { "\(subnet).\(node + 1)" }
+
+    /// What to put before a node's command line.
+    func entry(_ node: Int) -> [String] { ["/usr/sbin/ip", "netns", "exec", space(node)] }
+
+    /// Lets nothing pass from one node to another any more.
+    func cut(from: Int, to: Int) throws(LoadGenError) {
+        try run("-n", space(from), "route", "replace", "blackhole", "\(host(to))/32")
+    }
+
+    /// Takes every cut back.
+    func heal() throws(LoadGenError) {
+        for node in 0..<nodes { try run("-n", space(node), "route", "flush", "type", "blackhole") }
+    }
+
+    /// Removes everything again. What is not there is of no interest.
+    func close() {
+        for node in 0..<nodes {
+            _ = CommandCapture.run([Self.ip, "link", "del", link(node)])
+            _ = CommandCapture.run([Self.ip, "netns", "del", space(node)])
+        }
+        _ = CommandCapture.run([Self.ip, "link", "del", bridge])
+    }
+
+    private var bridge: String { prefix + "br" }
+    private func space(_ node: Int) -> String { "\(prefix)n\(node + 1)" }
+    private func link(_ node: Int) -> String { "\(prefix)v\(node + 1)" }
+
+    private func run(_ arguments: String...) throws(LoadGenError) {
+        guard let output = CommandCapture.run([Self.ip] + arguments), output.status == 0 else {
+            throw LoadGenError.cluster(
+                "'ip \(arguments.joined(separator: " "))' failed: network namespaces need root and iproute2; "
+                    + "--network proxy needs neither")
+        }
+    }
+}
