@@ -59,7 +59,7 @@ import Testing
         for _ in 0..<5 { turn() }
         #expect(answer.withLock { $0 } == nil)
         inbox.post(Self.heartbeat(from: members[2], to: members[0], term: 2), lane: .control)
-        for _ in 0..<2 { turn() }
+        for _ in 0..<4 { turn() }
         guard case .failure(.unknown) = answer.withLock({ $0 }) else {
             Issue.record("the write must end as unknown, is \(String(describing: answer.withLock { $0 }))")
             return

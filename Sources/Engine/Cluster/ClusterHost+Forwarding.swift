@@ -8,9 +8,14 @@ struct ForwardedWait {
     var leader: NodeID
     var group: GroupID
     var proposal: Proposal
+    /// Since when another node has led, as far as this one knows.
+    var replacedAt: UInt64?
 }
 
 extension ClusterHost {
+    /// For the answers of a leader that was replaced and lives.
+    private static var replacedGraceTicks: UInt64 { 2 }
+
     /// Finds the way for a proposal that this node can't append.
     func route(_ proposal: Proposal, to group: Group) {
         guard proposal.mayForward else {
@@ -83,21 +88,34 @@ extension ClusterHost {
     }
 
     /// What went to a leader that has been replaced meanwhile gets no answer any more, though its connection may be open: a
-    /// paused or cut-off node keeps it so. Better an honest "unknown" now than after the request's whole time.
-    private func loseForwardedToReplacedLeaders() {
-        func isLost(_ wait: ForwardedWait) -> Bool {
-            guard let leader = group(wait.group)?.core.leader else { return false }
-            return leader != wait.leader
+    /// paused or cut-off node keeps it so. Better an honest "unknown" soon than after the request's whole time. A leader
+    /// that gave up its office and lives still answers: it has a moment to do so.
+    private func loseForwardedToReplacedLeaders(now: UInt64) {
+        var isAnyLost = false
+        for position in forwarded.indices {
+            guard let leader = group(forwarded[position].group)?.core.leader, leader != forwarded[position].leader
+            else {
+                forwarded[position].replacedAt = nil
+                continue
+            }
+            let since = forwarded[position].replacedAt ?? now
+            forwarded[position].replacedAt = since
+            if isPastGrace(since, now) { isAnyLost = true }
         }
-        guard forwarded.contains(where: isLost) else { return }
+        guard isAnyLost else { return }
+        func isLost(_ wait: ForwardedWait) -> Bool { wait.replacedAt.map { isPastGrace($0, now) } ?? false }
         for wait in forwarded where isLost(wait) {
             wait.proposal.completion(.failure(.unknown("the leader was replaced before it answered")))
         }
         forwarded.removeAll(where: isLost)
     }
 
+    private func isPastGrace(_ since: UInt64, _ now: UInt64) -> Bool {
+        now - since >= Self.replacedGraceTicks * settings.tickInterval
+    }
+
     func expireForwarded(now: UInt64) {
-        loseForwardedToReplacedLeaders()
+        loseForwardedToReplacedLeaders(now: now)
         guard forwarded.contains(where: { $0.proposal.deadline <= now }) else { return }
         for wait in forwarded where wait.proposal.deadline <= now {
             wait.proposal.completion(.failure(.unknown("the leader did not answer in time")))
