@@ -1,4 +1,5 @@
 // What a seed plans, how a bit is flipped and flipped back, and what terms say about elections.
+import ArgumentParser
 import Foundation
 import LabKit
 import Testing
