@@ -4,11 +4,10 @@ import Testing
 
 extension ProcessTests {
     @Suite struct ChaosTests {
-        @Test(arguments: [1, 2])
-        func aClusterComesOutOfAFewFaultsWhole(seed: Int) throws {
+        @Test func aClusterComesOutOfAFewFaultsWhole() throws {
             let folder = try TemporaryFolder()
             let result = try Program.shell(
-                "LoadGen chaos --duration 4 --no-write --debug-ok --seed \(seed) 2>&1", folder: folder.path, seconds: 90
+                "LoadGen chaos --duration 3 --no-write --debug-ok --seed 1 2>&1", folder: folder.path, seconds: 90
             )
             #expect(result.status == 0, "\(result.output)")
             #expect(result.output.contains("linearizable: yes"), "\(result.output)")
