@@ -166,6 +166,7 @@ let package = Package(
         .testTarget(
             name: "RaftTests", dependencies: ["Raft", "RaftSimulation"], path: "Tests/RaftTests",
             exclude: ["Scenarios"], swiftSettings: settings),
+        tests("KeyValueTests", ["KeyValue", "Cluster", "Raft", "SegmentedLog", "Storage", "SimulatedIO", "FileIO"]),
         tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "SimulatedIO", "FileIO"]),
         tests(
             "SimulationTests",

@@ -14,6 +14,8 @@ public struct ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case unknownTopic
         case topicExists
         case offsetOutOfRange
+        /// The session that the write belonged to is over: nothing was written by this attempt.
+        case sessionExpired
         /// The server's storage failed.
         case storage
         /// The client was closed.
@@ -38,6 +40,8 @@ public struct ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case .errorUnknownTopicOrPartition: self.init(.unknownTopic, message)
         case .errorTopicAlreadyExists: self.init(.topicExists, message)
         case .errorOffsetOutOfRange: self.init(.offsetOutOfRange, message)
+        case .errorUnknownProducerID: self.init(.sessionExpired, message)
+        case .errorDuplicateSequenceNumber: self.init(.unknown, message)
         case .errorStorage: self.init(.storage, message)
         case .errorCorruptMessage, .errorMessageTooLarge, .errorInvalidTopic, .errorInvalidPartitions,
             .errorInvalidRecord:

@@ -10,5 +10,9 @@ public struct ClientOptions: Hashable, Sendable {
     /// HTTP/2 flow-control window of each connection and stream.
     public var windowBytes = 8 << 20
 
+    /// Writes of keys belong to a session of the cluster: one whose answer was lost is sent again and applied once.
+    /// Without, such a write fails as ``ClientError/Code/unknown``.
+    public var usesSessions = true
+
     public init() {}
 }

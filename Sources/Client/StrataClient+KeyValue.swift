@@ -14,7 +14,7 @@ public enum ReadFreshness: Hashable, Sendable {
 extension StrataClient {
     /// Stores a value.
     /// - Parameter isIdempotent: writing the value twice does no harm (nobody else writes the key), so unknown outcomes
-    ///   are retried too.
+    ///   are retried without a session too.
     /// - Returns: the store's revision.
     @discardableResult
     public func put(
@@ -24,15 +24,12 @@ extension StrataClient {
         request.key = Data(key)
         request.value = Data(value)
         let message = request
-        return try await retrying(first: nil) { (address) async -> Attempt<UInt64> in
-            let sent = SentFlag()
-            do {
-                let response: Strata_V1_PutResponse = try await self.pool.connection(to: address).once(
-                    message, Strata_V1_KeyValue.Method.Put.descriptor, options: self.callOptions, sent: sent)
-                return .done(response.revision)
-            } catch {
-                return self.judge(error, from: address, wasSent: sent.isSet, isIdempotent: isIdempotent)
-            }
+        return try await once(isIdempotent: isIdempotent) { (address, session, sent) async throws -> UInt64 in
+            var message = message
+            if let session { message.session = session }
+            let response: Strata_V1_PutResponse = try await self.pool.connection(to: address).once(
+                message, Strata_V1_KeyValue.Method.Put.descriptor, options: self.callOptions, sent: sent)
+            return response.revision
         }
     }
 
@@ -43,15 +40,29 @@ extension StrataClient {
         var request = Strata_V1_DeleteRequest()
         request.key = Data(key)
         let message = request
-        return try await retrying(first: nil) { (address) async -> Attempt<UInt64> in
-            let sent = SentFlag()
-            do {
-                let response: Strata_V1_DeleteResponse = try await self.pool.connection(to: address).once(
-                    message, Strata_V1_KeyValue.Method.Delete.descriptor, options: self.callOptions, sent: sent)
-                return .done(response.revision)
-            } catch {
-                return self.judge(error, from: address, wasSent: sent.isSet, isIdempotent: isIdempotent)
-            }
+        return try await once(isIdempotent: isIdempotent) { (address, session, sent) async throws -> UInt64 in
+            var message = message
+            if let session { message.session = session }
+            let response: Strata_V1_DeleteResponse = try await self.pool.connection(to: address).once(
+                message, Strata_V1_KeyValue.Method.Delete.descriptor, options: self.callOptions, sent: sent)
+            return response.revision
+        }
+    }
+
+    /// Adds to the decimal number that a key holds; a missing key holds 0.
+    /// - Returns: the new number.
+    @discardableResult
+    public func increment(_ key: [UInt8], by: Int64 = 1) async throws(ClientError) -> Int64 {
+        var request = Strata_V1_IncrementRequest()
+        request.key = Data(key)
+        request.by = by
+        let message = request
+        return try await once(isIdempotent: false) { (address, session, sent) async throws -> Int64 in
+            var message = message
+            if let session { message.session = session }
+            let response: Strata_V1_IncrementResponse = try await self.pool.connection(to: address).once(
+                message, Strata_V1_KeyValue.Method.Increment.descriptor, options: self.callOptions, sent: sent)
+            return response.value
         }
     }
 

@@ -20,6 +20,7 @@ public final class StrataClient: Sendable {
 
     let pool: ConnectionPool
     let routing = PartitionRouting()
+    let sessions = WriteSessions()
     private let next = Atomic<Int>(0)
 
     /// Connects to nothing yet.

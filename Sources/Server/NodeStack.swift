@@ -55,7 +55,8 @@ struct NodeStack {
         if let http = configuration.http {
             services.append(
                 HTTPServer(
-                    address: http, store: gate, node: gate, pending: .shared, group: group, logger: logger,
+                    address: http, store: gate, node: gate, hashes: gate, pending: .shared, group: group,
+                    logger: logger,
                     metrics: { metrics.exposition(gate: gate) },
                     onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
         }

@@ -16,6 +16,9 @@ final class FakeCluster: Sendable {
         var believedLeader: Int?
         var batches: [Data] = []
         var values: [Data: Data] = [:]
+        /// Answers of increments, by client and sequence.
+        var answers: [[UInt64]: Int64] = [:]
+        var sessionsOpened: UInt64 = 0
         /// Calls of any kind, for `script`.
         var calls = 0
     }
@@ -209,5 +212,40 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
         try obey()
         cluster.state.withLock { $0.values[request.key] = nil }
         return .init()
+    }
+
+    /// Applies and then obeys: an answer can be lost behind a write.
+    func increment(
+        request: Strata_V1_IncrementRequest, context: ServerContext
+    ) async throws -> Strata_V1_IncrementResponse {
+        let value = try cluster.state.withLock { state in
+            let id = [request.session.client, request.session.sequence]
+            guard request.session.client == state.sessionsOpened else {
+                throw RPCError(code: .aborted, message: "the session is over", metadata: ["strata-error": "59"])
+            }
+            if let known = state.answers[id] { return known }
+            let number = (Int64(String(decoding: state.values[request.key] ?? Data("0".utf8), as: UTF8.self)) ?? 0)
+            state.values[request.key] = Data("\(number + request.by)".utf8)
+            state.answers[id] = number + request.by
+            return number + request.by
+        }
+        try obey()
+        return .with { $0.value = value }
+    }
+
+    func openSession(
+        request: Strata_V1_OpenSessionRequest, context: ServerContext
+    ) async throws -> Strata_V1_OpenSessionResponse {
+        let client = cluster.state.withLock { state in
+            state.sessionsOpened += 1
+            return state.sessionsOpened
+        }
+        return .with { $0.client = client }
+    }
+
+    func closeSession(
+        request: Strata_V1_CloseSessionRequest, context: ServerContext
+    ) async throws -> Strata_V1_CloseSessionResponse {
+        .init()
     }
 }

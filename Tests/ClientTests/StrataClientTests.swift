@@ -103,10 +103,30 @@ import Testing
         let broken = FakeCluster.Step.status(RPCError(code: .unavailable, message: "the connection's own words"))
         try await FakeCluster.with(nodes: 1, script: { $0 == 1 ? timedOut : $0 == 2 ? broken : .honest }) {
             _, addresses in
-            let client = try client(addresses)
+            var options = ClientOptions()
+            options.usesSessions = false
+            let client = try StrataClient(endpoints: addresses, options: options)
             await expect(.unknown) { try await client.put([1], [2]) }
             await expect(.unknown) { try await client.put([1], [2]) }
             try await client.put([1], [2])
+            await client.close()
+        }
+    }
+
+    /// Answers get lost behind what was done; the session makes each increment count once.
+    @Test func aLostAnswerIsAskedForAgain() async throws {
+        let timedOut = status(.deadlineExceeded, .errorRequestTimedOut)
+        let broken = FakeCluster.Step.status(RPCError(code: .unavailable, message: "the connection's own words"))
+        try await FakeCluster.with(nodes: 1, script: { $0 % 3 == 1 ? timedOut : $0 % 3 == 2 ? broken : .honest }) {
+            cluster, addresses in
+            let client = try client(addresses)
+            for number in 1...5 as ClosedRange<Int64> {
+                #expect(try await client.increment([7], by: 2) == 2 * number)
+            }
+            #expect(cluster.state.withLock { $0.calls } == 15)
+            // The session is over; the first attempt under it wrote nothing, so a new one is opened.
+            cluster.state.withLock { $0.sessionsOpened = 9 }
+            #expect(try await client.increment([7]) == 11)
             await client.close()
         }
     }

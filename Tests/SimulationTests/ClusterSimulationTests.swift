@@ -45,6 +45,7 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
         #expect(world.run(for: 5_000_000_000, until: { cluster.leader != nil }), "seed \(seed): no leader")
         let oracles = (0..<8).map { KeyOracle($0) }
         let topic = TopicOracle()
+        let counters = CounterOracle(clients: 3)
         topic.create(in: cluster)
         for step in 0..<40 {
             if world.random.chance(0.15) { cluster.nodes.randomElement(using: &world.random)?.crash() }
@@ -56,6 +57,7 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
             for _ in 0..<5 {
                 for oracle in oracles { write(oracle, cluster) }
                 topic.produce(in: cluster)
+                counters.advance(in: cluster)
                 world.run(for: 20_000_000)
             }
         }
@@ -67,9 +69,32 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
         let acknowledged = oracles.reduce(0) { $0 + $1.state.withLock(\.acknowledged) }
         #expect(acknowledged > 30, "seed \(seed): the run was too harsh to mean anything")
         try topic.check(cluster, seed: seed)
+        counters.finish(in: cluster, seed: seed)
         let hashes = try cluster.nodes.compactMap { try $0.node?.store.stateHash() }
         #expect(hashes.count == 3 && Set(hashes).count == 1, "seed \(seed): replicas differ")
+        try compareHashes(cluster, seed: seed)
         return world.hash
+    }
+
+    /// The same moment on every node, asked for before it came: all must answer for the very entry, and the same.
+    private func compareHashes(_ cluster: SimulatedCluster, seed: UInt64) throws {
+        let index = try #require(cluster.leader?.node?.statuses.status(of: .keyValue)?.lastIndex) + 1
+        for (group, index) in [(GroupID.keyValue, index), (.firstPartition, nil)] {
+            let answers = Mutex<[Result<GroupStateHash, RequestError>]>([])
+            for node in cluster.nodes {
+                node.stateHash?.stateHash(group: group, index: index, from: nil) { result in
+                    answers.withLock { $0.append(result) }
+                }
+            }
+            cluster.world.run(for: 100_000_000)
+            for _ in 0..<3 {
+                cluster.leader?.node?.keyValue.put(key: [1], value: [2]) { _ in }
+                cluster.world.run(for: 100_000_000)
+            }
+            let hashes = answers.withLock { $0 }.compactMap { try? $0.get() }
+            #expect(hashes.count == 3 && Set(hashes).count == 1, "seed \(seed), \(group): \(answers.withLock { $0 })")
+            if let index { #expect(hashes.allSatisfy { $0.applied == index }, "seed \(seed)") }
+        }
     }
 
     private func write(_ oracle: KeyOracle, _ cluster: SimulatedCluster) {

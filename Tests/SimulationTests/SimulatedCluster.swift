@@ -57,6 +57,11 @@ final class SimulatedNode: HostEnvironment {
 
     var isUp: Bool { node != nil }
 
+    var stateHash: NodeStateHash? {
+        guard let node, let inbox else { return nil }
+        return NodeStateHash(node: node, inbox: inbox, blocking: executor)
+    }
+
     func start() throws {
         epoch += 1
         let flag = WakeFlag()

@@ -35,13 +35,16 @@ extension Group {
 
     private func apply(_ entry: CommittedEntry) throws(StateMachineFailure) {
         var result: Result<UInt64, RequestError> = .success(0)
+        var answers: [Result<UInt64, RequestError>] = []
         if entry.header.kind == machine.frameKind {
             result = try machine.apply(entry)
+            answers = machine.answers
         } else {
             machine.advance(to: entry.header)
         }
         applied = entry.index
-        resolve(index: entry.index, term: entry.term, result: result)
+        resolve(index: entry.index, term: entry.term, result: result, answers: answers)
+        if !moments.isEmpty { reachMoments() }
     }
 
     private func committedEntry(at index: LogIndex) -> CommittedEntry? {
@@ -90,6 +93,7 @@ extension Group {
             applied = header.index
             machine.didApply(through: applied)
             step(.applied(applied), outbox: outbox)
+            if !moments.isEmpty { reachMoments() }
         }
     }
 

@@ -104,13 +104,20 @@ extension Group {
     }
 
     /// Answers the proposers of an entry that was just applied.
-    func resolve(index: LogIndex, term: Term, result: Result<UInt64, RequestError>) {
+    /// - Parameter answers: see ``StateMachine/answers``.
+    func resolve(
+        index: LogIndex, term: Term, result: Result<UInt64, RequestError>, answers: [Result<UInt64, RequestError>] = []
+    ) {
         var count = 0
         for entry in pending {
             guard entry.index <= index else { break }
             count += 1
             if entry.index == index, entry.term == term {
-                for (offset, proposal) in entry.proposals { proposal.completion(result.map { $0 + offset }) }
+                for (offset, proposal) in entry.proposals {
+                    proposal.completion(
+                        answers.isEmpty || Int(offset) >= answers.count
+                            ? result.map { $0 + offset } : answers[Int(offset)])
+                }
             } else {
                 // A committed entry of another leader stands at its index, so this one can never be committed.
                 fail(entry.proposals.map(\.proposal), .unavailable("leadership changed; the write was not applied"))
@@ -127,6 +134,7 @@ extension Group {
             fail(late.map(\.proposal), .unknown("no quorum answered in time"))
         }
         expireReads(now: now)
+        if !moments.isEmpty { expireMoments(now: now) }
         if let first = proposals.first, first.deadline <= now {
             let late = proposals.filter { $0.deadline <= now }
             proposals.removeAll { $0.deadline <= now }

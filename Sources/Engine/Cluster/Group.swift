@@ -43,6 +43,8 @@ final class Group {
     /// Entries fetched for apply, when they are not in `tail`.
     var applyBuffer = FrameBatch()
     var softStateChanged = true
+    /// Who waits for the moment at which an entry is the newest applied one.
+    var moments: [AppliedMoment] = []
     /// What the host's observer was last told.
     var publishedStatus: GroupStatus?
 

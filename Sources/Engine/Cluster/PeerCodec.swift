@@ -182,7 +182,8 @@ extension RequestError {
 extension RequestError.Invalid {
     private static let inOrder: [RequestError.Invalid] = [
         .emptyKey, .keyTooLong, .valueTooLong, .unknownTopic, .invalidTopicName, .topicExists, .invalidPartitions,
-        .corruptBatch, .batchTooLarge, .offsetOutOfRange,
+        .corruptBatch, .batchTooLarge, .offsetOutOfRange, .reservedKey, .notAnInteger, .sessionExpired,
+        .sequenceForgotten,
     ]
 
     fileprivate var code: UInt8 {

@@ -18,6 +18,7 @@ public enum RequestError: Error, Hashable, Sendable {
         case emptyKey, keyTooLong, valueTooLong
         case unknownTopic, invalidTopicName, topicExists, invalidPartitions
         case corruptBatch, batchTooLarge, offsetOutOfRange
+        case reservedKey, notAnInteger, sessionExpired, sequenceForgotten
     }
 }
 

@@ -35,6 +35,10 @@ public protocol StateMachine: AnyObject {
     /// the same on every replica. Throwing means that this node's storage failed: the host stops.
     func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError>
 
+    /// What each command of the entry applied last is answered, by its place in the entry; empty when that is the entry's
+    /// result plus the place.
+    var answers: [Result<UInt64, RequestError>] { get }
+
     /// A committed entry that is none of the machine's own (a no-op), or the last one of a log whose entries needn't be
     /// visited one by one (``ReplayMode/lastEntry``).
     func advance(to header: FrameHeader)
@@ -62,6 +66,7 @@ extension StateMachine {
     public func join(_ commands: [[UInt8]]) -> [UInt8]? { nil }
     public func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term) {}
     public func recordCount(of payload: [UInt8]) -> UInt32 { 0 }
+    public var answers: [Result<UInt64, RequestError>] { [] }
     public func advance(to header: FrameHeader) {}
     public func didApply(through index: LogIndex) {}
     public var needsBackpressure: Bool { false }

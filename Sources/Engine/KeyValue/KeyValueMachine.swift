@@ -1,15 +1,28 @@
 // The key-value group's state machine: the log's entries are write batches, the store is an LSM tree (or a hash log) that
-// has no log of its own. Never looks at a clock; every replica that applied the same entries holds the same keys.
+// has no log of its own. Never looks at a clock but to stamp what it leads; every replica that applied the same entries
+// holds the same keys and the same sessions.
 public import Cluster
 import Raft
 public import SegmentedLog
 public import Storage
 
 public final class KeyValueMachine: StateMachine {
-    private let store: any KeyValueStore
+    let store: any KeyValueStore
+    private(set) public var answers: [Result<UInt64, RequestError>] = []
+    var sessions: SessionTable
+    private var clusterClock: ClusterClock
+    /// The entry that `sessions` are of, with all before it.
+    private var applied: UInt64
 
-    public init(store: any KeyValueStore) {
+    /// Reads the sessions out of the store.
+    /// - Parameter clock: nanoseconds of a clock that only goes forward; asked only when this node leads.
+    public init(
+        store: any KeyValueStore, limits: SessionLimits = SessionLimits(), clock: @escaping @Sendable () -> UInt64
+    ) throws(StorageError) {
         self.store = store
+        applied = store.applied.index
+        sessions = try SessionTable(limits: limits, store: store)
+        clusterClock = ClusterClock(start: sessions.latestTime, clock: clock)
     }
 
     public var frameKind: FrameKind { .command }
@@ -17,6 +30,7 @@ public final class KeyValueMachine: StateMachine {
     public var needsBackpressure: Bool { store.needsBackpressure }
 
     public func join(_ commands: [[UInt8]]) -> [UInt8]? {
+        if commands.contains(where: { CommandList.isList($0) }) { return CommandList.join(commands) }
         var joined = WriteBatch()
         for command in commands {
             // Commands were checked when they came in; one that is not a batch would be this node's own fault.
@@ -26,12 +40,66 @@ public final class KeyValueMachine: StateMachine {
         return joined.bytes
     }
 
+    public func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: UInt64) {
+        guard CommandList.isList(payload) else { return }
+        CommandList.stamp(&payload, time: clusterClock.now(term: term))
+    }
+
     public func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError> {
-        do {
-            let batch = try WriteBatch(validating: Array(entry.payload))
-            return .success(try store.apply(batch, at: LogPosition(index: entry.index, term: entry.term)))
+        if !answers.isEmpty { answers = [] }
+        let position = LogPosition(index: entry.index, term: entry.term)
+        do throws(StorageError) {
+            if CommandList.isList(entry.payload) { return .success(try applyList(entry, at: position)) }
+            let first = try store.apply(try WriteBatch(validating: Array(entry.payload)), at: position)
+            applied = entry.index
+            return .success(first)
         } catch {
             throw StateMachineFailure("\(error)")
         }
+    }
+
+    private func applyList(_ entry: CommittedEntry, at position: LogPosition) throws(StorageError) -> UInt64 {
+        guard let list = CommandList.decode(entry.payload) else {
+            throw .invalidBatch("entry \(entry.index) is no list of commands that this version knows")
+        }
+        // The store is ahead of what was applied here when a snapshot took its place.
+        if store.applied.index != applied {
+            sessions = try SessionTable(limits: sessions.limits, store: store)
+            clusterClock.saw(sessions.latestTime)
+        }
+        clusterClock.saw(list.time)
+        var run = CommandRun(machine: self, index: entry.index, time: list.time)
+        for command in list.commands { try run.perform(command) }
+        try run.finish()
+        answers = run.answers
+        let first = try store.apply(run.batch, at: position)
+        applied = entry.index
+        return first
+    }
+}
+
+/// The time that sessions expire by: milliseconds that only run while there is a leader. Each leader goes on from the newest
+/// time in the log, with the pace of its own clock; nobody compares two nodes' clocks.
+private struct ClusterClock {
+    private var newest: UInt64
+    private var anchor: (term: UInt64, time: UInt64, nanoseconds: UInt64)?
+    private let clock: @Sendable () -> UInt64
+
+    init(start: UInt64, clock: @escaping @Sendable () -> UInt64) {
+        newest = start
+        self.clock = clock
+    }
+
+    mutating func saw(_ time: UInt64) {
+        newest = max(newest, time)
+    }
+
+    mutating func now(term: UInt64) -> UInt64 {
+        let nanoseconds = clock()
+        guard let anchor, anchor.term == term else {
+            anchor = (term, newest, nanoseconds)
+            return newest
+        }
+        return max(newest, anchor.time + (nanoseconds - min(nanoseconds, anchor.nanoseconds)) / 1_000_000)
     }
 }

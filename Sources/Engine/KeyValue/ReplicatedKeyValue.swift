@@ -14,16 +14,34 @@ public final class ReplicatedKeyValue: KeyValueService {
         self.blocking = blocking
     }
 
-    public func put(
-        key: [UInt8], value: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+    public func write(
+        _ write: KeyValueWrite, session: WriteSequence?,
+        completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
     ) {
-        if let error = KeyValueLimits.check(key: key, value: value) { return completion(.failure(error)) }
-        propose(completion) { batch throws(StorageError) in try batch.put(key: key, value: value) }
+        if let problem = session?.problem ?? KeyValueLimits.check(write) { return completion(.failure(problem)) }
+        let action: KeyValueCommand.Action
+        switch write {
+        case .increment(let key, let by): action = .increment(key: key, by: by)
+        case .put, .delete:
+            var batch = WriteBatch()
+            do throws(StorageError) {
+                try batch.append(write)
+            } catch {
+                return completion(.failure(.invalid(.valueTooLong, "\(error)")))
+            }
+            // A plain write stays what the log and the store take as it is.
+            guard session != nil else { return propose(batch.bytes, completion) }
+            action = .write(batch)
+        }
+        propose(CommandList.encode([KeyValueCommand(action: action, session: session)]), completion)
     }
 
-    public func delete(key: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
-        if let error = KeyValueLimits.check(key: key) { return completion(.failure(error)) }
-        propose(completion) { batch throws(StorageError) in try batch.delete(key: key) }
+    public func openSession(completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        propose(CommandList.encode([KeyValueCommand(action: .openSession)]), completion)
+    }
+
+    public func closeSession(_ client: UInt64, completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        propose(CommandList.encode([KeyValueCommand(action: .closeSession(client: client))]), completion)
     }
 
     public func get(
@@ -56,20 +74,22 @@ public final class ReplicatedKeyValue: KeyValueService {
         }
     }
 
+    /// One command in whichever form.
     private func propose(
-        _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void,
-        _ fill: (inout WriteBatch) throws(StorageError) -> Void
+        _ payload: [UInt8], _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
     ) {
-        var batch = WriteBatch()
-        do throws(StorageError) {
-            try fill(&batch)
-        } catch {
-            return completion(.failure(.invalid(.valueTooLong, "\(error)")))
+        inbox.post(.propose(.keyValue, Proposal(payload: payload, operations: 1, completion: completion)))
+    }
+}
+
+extension WriteBatch {
+    /// A put or a delete.
+    fileprivate mutating func append(_ write: KeyValueWrite) throws(StorageError) {
+        switch write {
+        case .put(let key, let value): try put(key: key, value: value)
+        case .delete(let key): try delete(key: key)
+        case .increment: preconditionFailure("an increment is a command and no plain write")
         }
-        inbox.post(
-            .propose(
-                .keyValue,
-                Proposal(payload: batch.bytes, operations: UInt32(batch.count), completion: completion)))
     }
 }
 
@@ -85,6 +105,14 @@ extension KeyValueLimits {
             return .invalid(
                 .valueTooLong, "the value has \(value.count) bytes; at most \(valueBytesMax) are allowed")
         }
+        if key.starts(with: reservedPrefix) {
+            return .invalid(.reservedKey, "keys that begin with 00 FF \"strata\" 00 are the store's own; take another")
+        }
         return nil
+    }
+
+    static func check(_ write: KeyValueWrite) -> RequestError? {
+        if case .put(let key, let value) = write { return check(key: key, value: value) }
+        return check(key: write.key)
     }
 }

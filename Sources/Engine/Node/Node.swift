@@ -23,6 +23,8 @@ public final class Node {
         /// Which engine keeps the keys; another engine starts from an empty folder and replays the log.
         public var engine = StorageEngineKind.lsm
         public var storage = StoreOptions()
+        /// Bounds of client sessions; the same on every node of a cluster.
+        public var sessions = SessionLimits()
         /// Differs between starts; the simulator makes it from its own seed.
         public var seed: UInt64
         public init(directory: String, seed: UInt64) {
@@ -69,8 +71,12 @@ public final class Node {
             .start(.controller, on: host, machine: controller, durability: durability)
         let keyValueLog = try opener.open("keyvalue", folder: "node/keyvalue/log", indexed: true)
         try Self.check(store, against: keyValueLog.log)
-        keyValueLog
-            .start(.keyValue, on: host, machine: KeyValueMachine(store: store), durability: durability)
+        do throws(StorageError) {
+            let machine = try KeyValueMachine(store: store, limits: options.sessions, clock: clock)
+            keyValueLog.start(.keyValue, on: host, machine: machine, durability: durability)
+        } catch {
+            throw .storage(error)
+        }
         self.host = host
         self.store = store
         self.topics = topics

@@ -61,6 +61,9 @@ public protocol KeyValueStore: AnyObject, Sendable {
     /// their files look like. Reads everything.
     func stateHash() throws(StorageError) -> UInt64
 
+    /// Pins what is applied now, for the thread that applies: whole entries are in it. Quick; the hash log copies its index.
+    func freeze() -> any FrozenStore
+
     /// Lets go of the folder without writing anything. Nothing may be called after it.
     func close()
 }

@@ -221,9 +221,19 @@ final class Suite {
         let (endpoints, seed) = (target.grpcEndpoints, plan.seed)
         let clients = Task { try await recorder.run(endpoints: endpoints, seed: seed) }
         defer { recorder.stop() }
+        let sessions = SessionWorkload(prefix: "sessions-\(codec.keyText(0).prefix(8))")
+        let counting = Task { try await sessions.run(endpoints: endpoints) }
+        defer { sessions.stop() }
         let outcome = try scenario.run(progress: progress)
         recorder.stop()
+        sessions.stop()
         try Blocking.run { try await clients.value }
+        let verdict: SessionVerdict = try Blocking.run {
+            try await counting.value
+            return try await sessions.verdict(endpoints: endpoints)
+        }
+        progress.say(verdict.line)
+        report.checks += verdict.checks
         judge(recorder.history)
         watchNodes()
         report.scenarios.append(outcome.result)

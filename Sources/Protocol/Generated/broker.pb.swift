@@ -88,7 +88,13 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
   case errorNotEnoughReplicas // = 19
   case errorTopicAlreadyExists // = 36
   case errorInvalidPartitions // = 37
+
+  /// A write's sequence that was answered before or is too old to tell.
+  case errorDuplicateSequenceNumber // = 46
   case errorStorage // = 56
+
+  /// A client's session is unknown or over.
+  case errorUnknownProducerID // = 59
   case errorInvalidRecord // = 87
   case UNRECOGNIZED(Int)
 
@@ -109,7 +115,9 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     case 19: self = .errorNotEnoughReplicas
     case 36: self = .errorTopicAlreadyExists
     case 37: self = .errorInvalidPartitions
+    case 46: self = .errorDuplicateSequenceNumber
     case 56: self = .errorStorage
+    case 59: self = .errorUnknownProducerID
     case 87: self = .errorInvalidRecord
     default: self = .UNRECOGNIZED(rawValue)
     }
@@ -128,7 +136,9 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     case .errorNotEnoughReplicas: return 19
     case .errorTopicAlreadyExists: return 36
     case .errorInvalidPartitions: return 37
+    case .errorDuplicateSequenceNumber: return 46
     case .errorStorage: return 56
+    case .errorUnknownProducerID: return 59
     case .errorInvalidRecord: return 87
     case .UNRECOGNIZED(let i): return i
     }
@@ -147,7 +157,9 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     .errorNotEnoughReplicas,
     .errorTopicAlreadyExists,
     .errorInvalidPartitions,
+    .errorDuplicateSequenceNumber,
     .errorStorage,
+    .errorUnknownProducerID,
     .errorInvalidRecord,
   ]
 
@@ -557,7 +569,7 @@ nonisolated extension Strata_V1_Acks: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension Strata_V1_ErrorCode: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ERROR_NONE\0\u{1}ERROR_OFFSET_OUT_OF_RANGE\0\u{1}ERROR_CORRUPT_MESSAGE\0\u{1}ERROR_UNKNOWN_TOPIC_OR_PARTITION\0\u{2}\u{3}ERROR_NOT_LEADER\0\u{1}ERROR_REQUEST_TIMED_OUT\0\u{2}\u{3}ERROR_MESSAGE_TOO_LARGE\0\u{2}\u{7}ERROR_INVALID_TOPIC\0\u{2}\u{2}ERROR_NOT_ENOUGH_REPLICAS\0\u{2}\u{11}ERROR_TOPIC_ALREADY_EXISTS\0\u{1}ERROR_INVALID_PARTITIONS\0\u{2}\u{13}ERROR_STORAGE\0\u{2}\u{1f}ERROR_INVALID_RECORD\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ERROR_NONE\0\u{1}ERROR_OFFSET_OUT_OF_RANGE\0\u{1}ERROR_CORRUPT_MESSAGE\0\u{1}ERROR_UNKNOWN_TOPIC_OR_PARTITION\0\u{2}\u{3}ERROR_NOT_LEADER\0\u{1}ERROR_REQUEST_TIMED_OUT\0\u{2}\u{3}ERROR_MESSAGE_TOO_LARGE\0\u{2}\u{7}ERROR_INVALID_TOPIC\0\u{2}\u{2}ERROR_NOT_ENOUGH_REPLICAS\0\u{2}\u{11}ERROR_TOPIC_ALREADY_EXISTS\0\u{1}ERROR_INVALID_PARTITIONS\0\u{2}\u{9}ERROR_DUPLICATE_SEQUENCE_NUMBER\0\u{2}\u{a}ERROR_STORAGE\0\u{2}\u{3}ERROR_UNKNOWN_PRODUCER_ID\0\u{2}\u{1c}ERROR_INVALID_RECORD\0")
 }
 
 nonisolated extension Strata_V1_StartFrom: SwiftProtobuf._ProtoNameProviding {

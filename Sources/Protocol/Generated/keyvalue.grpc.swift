@@ -61,11 +61,53 @@ public enum Strata_V1_KeyValue: Sendable {
                 type: .unary
             )
         }
+        /// Namespace for "Increment" metadata.
+        public enum Increment: Sendable {
+            /// Request type for "Increment".
+            public typealias Input = Strata_V1_IncrementRequest
+            /// Response type for "Increment".
+            public typealias Output = Strata_V1_IncrementResponse
+            /// Descriptor for "Increment".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "strata.v1.KeyValue"),
+                method: "Increment",
+                type: .unary
+            )
+        }
+        /// Namespace for "OpenSession" metadata.
+        public enum OpenSession: Sendable {
+            /// Request type for "OpenSession".
+            public typealias Input = Strata_V1_OpenSessionRequest
+            /// Response type for "OpenSession".
+            public typealias Output = Strata_V1_OpenSessionResponse
+            /// Descriptor for "OpenSession".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "strata.v1.KeyValue"),
+                method: "OpenSession",
+                type: .unary
+            )
+        }
+        /// Namespace for "CloseSession" metadata.
+        public enum CloseSession: Sendable {
+            /// Request type for "CloseSession".
+            public typealias Input = Strata_V1_CloseSessionRequest
+            /// Response type for "CloseSession".
+            public typealias Output = Strata_V1_CloseSessionResponse
+            /// Descriptor for "CloseSession".
+            public static let descriptor = GRPCCore.MethodDescriptor(
+                service: GRPCCore.ServiceDescriptor(fullyQualifiedService: "strata.v1.KeyValue"),
+                method: "CloseSession",
+                type: .unary
+            )
+        }
         /// Descriptors for all methods in the "strata.v1.KeyValue" service.
         public static let descriptors: [GRPCCore.MethodDescriptor] = [
             Put.descriptor,
             Get.descriptor,
-            Delete.descriptor
+            Delete.descriptor,
+            Increment.descriptor,
+            OpenSession.descriptor,
+            CloseSession.descriptor
         ]
     }
 }
@@ -133,6 +175,52 @@ extension Strata_V1_KeyValue {
             request: GRPCCore.StreamingServerRequest<Strata_V1_DeleteRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_DeleteResponse>
+
+        /// Handle the "Increment" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to a decimal number.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Strata_V1_IncrementRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Strata_V1_IncrementResponse` messages.
+        func increment(
+            request: GRPCCore.StreamingServerRequest<Strata_V1_IncrementRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_IncrementResponse>
+
+        /// Handle the "OpenSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Strata_V1_OpenSessionRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Strata_V1_OpenSessionResponse` messages.
+        func openSession(
+            request: GRPCCore.StreamingServerRequest<Strata_V1_OpenSessionRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_OpenSessionResponse>
+
+        /// Handle the "CloseSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A streaming request of `Strata_V1_CloseSessionRequest` messages.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A streaming response of `Strata_V1_CloseSessionResponse` messages.
+        func closeSession(
+            request: GRPCCore.StreamingServerRequest<Strata_V1_CloseSessionRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_CloseSessionResponse>
     }
 
     /// Service protocol for the "strata.v1.KeyValue" service.
@@ -184,6 +272,52 @@ extension Strata_V1_KeyValue {
             request: GRPCCore.ServerRequest<Strata_V1_DeleteRequest>,
             context: GRPCCore.ServerContext
         ) async throws -> GRPCCore.ServerResponse<Strata_V1_DeleteResponse>
+
+        /// Handle the "Increment" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to a decimal number.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_IncrementRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Strata_V1_IncrementResponse` message.
+        func increment(
+            request: GRPCCore.ServerRequest<Strata_V1_IncrementRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Strata_V1_IncrementResponse>
+
+        /// Handle the "OpenSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_OpenSessionRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Strata_V1_OpenSessionResponse` message.
+        func openSession(
+            request: GRPCCore.ServerRequest<Strata_V1_OpenSessionRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Strata_V1_OpenSessionResponse>
+
+        /// Handle the "CloseSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_CloseSessionRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A response containing a single `Strata_V1_CloseSessionResponse` message.
+        func closeSession(
+            request: GRPCCore.ServerRequest<Strata_V1_CloseSessionRequest>,
+            context: GRPCCore.ServerContext
+        ) async throws -> GRPCCore.ServerResponse<Strata_V1_CloseSessionResponse>
     }
 
     /// Simple service protocol for the "strata.v1.KeyValue" service.
@@ -233,6 +367,52 @@ extension Strata_V1_KeyValue {
             request: Strata_V1_DeleteRequest,
             context: GRPCCore.ServerContext
         ) async throws -> Strata_V1_DeleteResponse
+
+        /// Handle the "Increment" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to a decimal number.
+        ///
+        /// - Parameters:
+        ///   - request: A `Strata_V1_IncrementRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Strata_V1_IncrementResponse` to respond with.
+        func increment(
+            request: Strata_V1_IncrementRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Strata_V1_IncrementResponse
+
+        /// Handle the "OpenSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Strata_V1_OpenSessionRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Strata_V1_OpenSessionResponse` to respond with.
+        func openSession(
+            request: Strata_V1_OpenSessionRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Strata_V1_OpenSessionResponse
+
+        /// Handle the "CloseSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A `Strata_V1_CloseSessionRequest` message.
+        ///   - context: Context providing information about the RPC.
+        /// - Throws: Any error which occurred during the processing of the request. Thrown errors
+        ///     of type `RPCError` are mapped to appropriate statuses. All other errors are converted
+        ///     to an internal error.
+        /// - Returns: A `Strata_V1_CloseSessionResponse` to respond with.
+        func closeSession(
+            request: Strata_V1_CloseSessionRequest,
+            context: GRPCCore.ServerContext
+        ) async throws -> Strata_V1_CloseSessionResponse
     }
 }
 
@@ -268,6 +448,39 @@ extension Strata_V1_KeyValue.StreamingServiceProtocol {
             serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_DeleteResponse>(),
             handler: { request, context in
                 try await self.delete(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Strata_V1_KeyValue.Method.Increment.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_IncrementRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_IncrementResponse>(),
+            handler: { request, context in
+                try await self.increment(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Strata_V1_KeyValue.Method.OpenSession.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_OpenSessionRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_OpenSessionResponse>(),
+            handler: { request, context in
+                try await self.openSession(
+                    request: request,
+                    context: context
+                )
+            }
+        )
+        router.registerHandler(
+            forMethod: Strata_V1_KeyValue.Method.CloseSession.descriptor,
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_CloseSessionRequest>(),
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_CloseSessionResponse>(),
+            handler: { request, context in
+                try await self.closeSession(
                     request: request,
                     context: context
                 )
@@ -311,6 +524,39 @@ extension Strata_V1_KeyValue.ServiceProtocol {
         )
         return GRPCCore.StreamingServerResponse(single: response)
     }
+
+    public func increment(
+        request: GRPCCore.StreamingServerRequest<Strata_V1_IncrementRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_IncrementResponse> {
+        let response = try await self.increment(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func openSession(
+        request: GRPCCore.StreamingServerRequest<Strata_V1_OpenSessionRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_OpenSessionResponse> {
+        let response = try await self.openSession(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
+
+    public func closeSession(
+        request: GRPCCore.StreamingServerRequest<Strata_V1_CloseSessionRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.StreamingServerResponse<Strata_V1_CloseSessionResponse> {
+        let response = try await self.closeSession(
+            request: GRPCCore.ServerRequest(stream: request),
+            context: context
+        )
+        return GRPCCore.StreamingServerResponse(single: response)
+    }
 }
 
 // Default implementation of methods from 'ServiceProtocol'.
@@ -348,6 +594,45 @@ extension Strata_V1_KeyValue.SimpleServiceProtocol {
     ) async throws -> GRPCCore.ServerResponse<Strata_V1_DeleteResponse> {
         return GRPCCore.ServerResponse<Strata_V1_DeleteResponse>(
             message: try await self.delete(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func increment(
+        request: GRPCCore.ServerRequest<Strata_V1_IncrementRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Strata_V1_IncrementResponse> {
+        return GRPCCore.ServerResponse<Strata_V1_IncrementResponse>(
+            message: try await self.increment(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func openSession(
+        request: GRPCCore.ServerRequest<Strata_V1_OpenSessionRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Strata_V1_OpenSessionResponse> {
+        return GRPCCore.ServerResponse<Strata_V1_OpenSessionResponse>(
+            message: try await self.openSession(
+                request: request.message,
+                context: context
+            ),
+            metadata: [:]
+        )
+    }
+
+    public func closeSession(
+        request: GRPCCore.ServerRequest<Strata_V1_CloseSessionRequest>,
+        context: GRPCCore.ServerContext
+    ) async throws -> GRPCCore.ServerResponse<Strata_V1_CloseSessionResponse> {
+        return GRPCCore.ServerResponse<Strata_V1_CloseSessionResponse>(
+            message: try await self.closeSession(
                 request: request.message,
                 context: context
             ),
@@ -420,6 +705,67 @@ extension Strata_V1_KeyValue {
             deserializer: some GRPCCore.MessageDeserializer<Strata_V1_DeleteResponse>,
             options: GRPCCore.CallOptions,
             onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_DeleteResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "Increment" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to a decimal number.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_IncrementRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_IncrementRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_IncrementResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func increment<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_IncrementRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_IncrementRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_IncrementResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_IncrementResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "OpenSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_OpenSessionRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_OpenSessionRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_OpenSessionResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func openSession<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_OpenSessionRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_OpenSessionRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_OpenSessionResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_OpenSessionResponse>) async throws -> Result
+        ) async throws -> Result where Result: Sendable
+
+        /// Call the "CloseSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_CloseSessionRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_CloseSessionRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_CloseSessionResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        func closeSession<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_CloseSessionRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_CloseSessionRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_CloseSessionResponse>,
+            options: GRPCCore.CallOptions,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_CloseSessionResponse>) async throws -> Result
         ) async throws -> Result where Result: Sendable
     }
 
@@ -528,6 +874,100 @@ extension Strata_V1_KeyValue {
                 onResponse: handleResponse
             )
         }
+
+        /// Call the "Increment" method.
+        ///
+        /// > Source IDL Documentation:
+        /// >
+        /// > Adds to a decimal number.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_IncrementRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_IncrementRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_IncrementResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func increment<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_IncrementRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_IncrementRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_IncrementResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_IncrementResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Strata_V1_KeyValue.Method.Increment.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "OpenSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_OpenSessionRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_OpenSessionRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_OpenSessionResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func openSession<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_OpenSessionRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_OpenSessionRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_OpenSessionResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_OpenSessionResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Strata_V1_KeyValue.Method.OpenSession.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
+
+        /// Call the "CloseSession" method.
+        ///
+        /// - Parameters:
+        ///   - request: A request containing a single `Strata_V1_CloseSessionRequest` message.
+        ///   - serializer: A serializer for `Strata_V1_CloseSessionRequest` messages.
+        ///   - deserializer: A deserializer for `Strata_V1_CloseSessionResponse` messages.
+        ///   - options: Options to apply to this RPC.
+        ///   - handleResponse: A closure which handles the response and returns its result to
+        ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+        ///       already finished.
+        /// - Returns: The result of `handleResponse`.
+        public func closeSession<Result>(
+            request: GRPCCore.ClientRequest<Strata_V1_CloseSessionRequest>,
+            serializer: some GRPCCore.MessageSerializer<Strata_V1_CloseSessionRequest>,
+            deserializer: some GRPCCore.MessageDeserializer<Strata_V1_CloseSessionResponse>,
+            options: GRPCCore.CallOptions = .defaults,
+            onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_CloseSessionResponse>) async throws -> Result = { response in
+                try response.message
+            }
+        ) async throws -> Result where Result: Sendable {
+            try await self.client.unary(
+                request: request,
+                descriptor: Strata_V1_KeyValue.Method.CloseSession.descriptor,
+                serializer: serializer,
+                deserializer: deserializer,
+                options: options,
+                onResponse: handleResponse
+            )
+        }
     }
 }
 
@@ -604,6 +1044,85 @@ extension Strata_V1_KeyValue.ClientProtocol {
             request: request,
             serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_DeleteRequest>(),
             deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_DeleteResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Increment" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Adds to a decimal number.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Strata_V1_IncrementRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func increment<Result>(
+        request: GRPCCore.ClientRequest<Strata_V1_IncrementRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_IncrementResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.increment(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_IncrementRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_IncrementResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OpenSession" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Strata_V1_OpenSessionRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func openSession<Result>(
+        request: GRPCCore.ClientRequest<Strata_V1_OpenSessionRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_OpenSessionResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.openSession(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_OpenSessionRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_OpenSessionResponse>(),
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloseSession" method.
+    ///
+    /// - Parameters:
+    ///   - request: A request containing a single `Strata_V1_CloseSessionRequest` message.
+    ///   - options: Options to apply to this RPC.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func closeSession<Result>(
+        request: GRPCCore.ClientRequest<Strata_V1_CloseSessionRequest>,
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_CloseSessionResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        try await self.closeSession(
+            request: request,
+            serializer: GRPCProtobuf.ProtobufSerializer<Strata_V1_CloseSessionRequest>(),
+            deserializer: GRPCProtobuf.ProtobufDeserializer<Strata_V1_CloseSessionResponse>(),
             options: options,
             onResponse: handleResponse
         )
@@ -694,6 +1213,97 @@ extension Strata_V1_KeyValue.ClientProtocol {
             metadata: metadata
         )
         return try await self.delete(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "Increment" method.
+    ///
+    /// > Source IDL Documentation:
+    /// >
+    /// > Adds to a decimal number.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func increment<Result>(
+        _ message: Strata_V1_IncrementRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_IncrementResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Strata_V1_IncrementRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.increment(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "OpenSession" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func openSession<Result>(
+        _ message: Strata_V1_OpenSessionRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_OpenSessionResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Strata_V1_OpenSessionRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.openSession(
+            request: request,
+            options: options,
+            onResponse: handleResponse
+        )
+    }
+
+    /// Call the "CloseSession" method.
+    ///
+    /// - Parameters:
+    ///   - message: request message to send.
+    ///   - metadata: Additional metadata to send, defaults to empty.
+    ///   - options: Options to apply to this RPC, defaults to `.defaults`.
+    ///   - handleResponse: A closure which handles the response and returns its result to
+    ///       the caller. Returning from the closure will cancel the RPC if it hasn't
+    ///       already finished.
+    /// - Returns: The result of `handleResponse`.
+    public func closeSession<Result>(
+        _ message: Strata_V1_CloseSessionRequest,
+        metadata: GRPCCore.Metadata = [:],
+        options: GRPCCore.CallOptions = .defaults,
+        onResponse handleResponse: @Sendable @escaping (GRPCCore.ClientResponse<Strata_V1_CloseSessionResponse>) async throws -> Result = { response in
+            try response.message
+        }
+    ) async throws -> Result where Result: Sendable {
+        let request = GRPCCore.ClientRequest<Strata_V1_CloseSessionRequest>(
+            message: message,
+            metadata: metadata
+        )
+        return try await self.closeSession(
             request: request,
             options: options,
             onResponse: handleResponse

@@ -63,7 +63,7 @@ extension CommandError {
                     + "another with --endpoint")
         case .unknown:
             self = .failed("\(error); the request may have been carried out, so look before you repeat it")
-        case .invalid, .unknownTopic, .topicExists, .offsetOutOfRange, .storage, .closed:
+        case .invalid, .unknownTopic, .topicExists, .offsetOutOfRange, .sessionExpired, .storage, .closed:
             self = .failed(error.description)
         }
     }

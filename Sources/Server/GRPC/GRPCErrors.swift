@@ -31,7 +31,9 @@ extension RequestError {
             case .corruptBatch: .errorCorruptMessage
             case .batchTooLarge, .valueTooLong, .keyTooLong: .errorMessageTooLarge
             case .offsetOutOfRange: .errorOffsetOutOfRange
-            case .emptyKey: .errorInvalidRecord
+            case .emptyKey, .reservedKey, .notAnInteger: .errorInvalidRecord
+            case .sessionExpired: .errorUnknownProducerID
+            case .sequenceForgotten: .errorDuplicateSequenceNumber
             }
         }
     }
@@ -54,6 +56,7 @@ extension RequestError {
             case .invalid(.unknownTopic, _): .notFound
             case .invalid(.topicExists, _): .alreadyExists
             case .invalid(.offsetOutOfRange, _): .outOfRange
+            case .invalid(.sessionExpired, _), .invalid(.sequenceForgotten, _): .aborted
             case .invalid: .invalidArgument
             }
         var metadata: Metadata = [StatusMetadata.errorCode: "\(code.rawValue)"]

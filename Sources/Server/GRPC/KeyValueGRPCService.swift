@@ -9,8 +9,8 @@ import SwiftProtobuf
 
 /// `strata.v1.KeyValue` over a store.
 struct KeyValueGRPCService: Strata_V1_KeyValue.SimpleServiceProtocol {
-    private let keyValue: any KeyValueService
-    private let pending: PendingRequests
+    let keyValue: any KeyValueService
+    let pending: PendingRequests
 
     init(keyValue: any KeyValueService, pending: PendingRequests = .shared) {
         self.keyValue = keyValue
@@ -18,8 +18,10 @@ struct KeyValueGRPCService: Strata_V1_KeyValue.SimpleServiceProtocol {
     }
 
     func put(request: Strata_V1_PutRequest, context: ServerContext) async throws -> Strata_V1_PutResponse {
+        let write = KeyValueWrite.put(key: Array(request.key), value: Array(request.value))
+        let session = request.hasSession ? WriteSequence(request.session) : nil
         let revision = try await pending.run(.write) {
-            keyValue.put(key: Array(request.key), value: Array(request.value), completion: $0)
+            keyValue.write(write, session: session, completion: $0)
         }.orStatus()
         return .with { $0.revision = revision }
     }
@@ -43,8 +45,9 @@ struct KeyValueGRPCService: Strata_V1_KeyValue.SimpleServiceProtocol {
     }
 
     func delete(request: Strata_V1_DeleteRequest, context: ServerContext) async throws -> Strata_V1_DeleteResponse {
+        let session = request.hasSession ? WriteSequence(request.session) : nil
         let revision = try await pending.run(.write) {
-            keyValue.delete(key: Array(request.key), completion: $0)
+            keyValue.write(.delete(key: Array(request.key)), session: session, completion: $0)
         }.orStatus()
         return .with { $0.revision = revision }
     }

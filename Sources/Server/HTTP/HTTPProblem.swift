@@ -1,6 +1,6 @@
 // A request over HTTP that can't be answered as asked: the status code, and one clear sentence for the body
 // `{"success":false,"error":"…"}`. The code alone must let a program act rightly: 503 was certainly not applied and may
-// be retried, 504 may have been applied.
+// be retried, 504 may have been applied, 410 is a session that is over.
 import Cluster
 import HTTPTypes
 import Hummingbird
@@ -29,6 +29,8 @@ struct HTTPProblem: Error {
             headers = [.retryAfter: "1"]
         case .unknown: status = .gatewayTimeout
         case .invalid(.keyTooLong, _), .invalid(.valueTooLong, _): status = .contentTooLarge
+        case .invalid(.sessionExpired, _): status = .gone
+        case .invalid(.sequenceForgotten, _), .invalid(.notAnInteger, _): status = .conflict
         case .invalid: status = .badRequest
         case .storage: status = .internalServerError
         }

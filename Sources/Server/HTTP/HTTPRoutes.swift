@@ -4,7 +4,9 @@
 //   GET       /get      ?key=K                 {"key","value","found"}; 404 when there is no such key
 //   any       /put      ?key=K&val=V           {"success":true,"index":N}      (GET, PUT and POST)
 //   any       /delete   {"key"} or ?key=K      {"success":true,"index":N}      (POST and DELETE)
+//   any       /session, /increment             see HTTPRoutes+Sessions
 //   GET       /status  /health  /metrics
+//   GET       /hash     ?group=kv[&index=N]    {"group","applied","hash",...}; see HTTPRoutes+Hash
 //
 // `/get` takes `consistency=stale` too. A value that isn't UTF-8 is answered as `valueBase64` in place of `value`, and
 // `/set` takes `valueBase64` likewise. It must never answer success before the store has.
@@ -14,6 +16,7 @@ import HTTPTypes
 import Hummingbird
 import KeyValue
 import NIOCore
+import StrataNode
 
 /// Answers the requests; stateless but for what it was given.
 struct HTTPRoutes: HTTPResponder {
@@ -24,6 +27,7 @@ struct HTTPRoutes: HTTPResponder {
 
     let store: any KeyValueService
     let node: any NodeStatusService
+    let hashes: any StateHashService
     let metrics: @Sendable () -> String
     let pending: PendingRequests
 
@@ -31,11 +35,12 @@ struct HTTPRoutes: HTTPResponder {
     private let decoder = JSONDecoder()
 
     init(
-        store: any KeyValueService, node: any NodeStatusService, metrics: @escaping @Sendable () -> String,
-        pending: PendingRequests
+        store: any KeyValueService, node: any NodeStatusService, hashes: any StateHashService,
+        metrics: @escaping @Sendable () -> String, pending: PendingRequests
     ) {
         self.store = store
         self.node = node
+        self.hashes = hashes
         self.metrics = metrics
         self.pending = pending
     }
@@ -56,17 +61,24 @@ struct HTTPRoutes: HTTPResponder {
         case ("/set", .post): try await set(request)
         case ("/put", .get), ("/put", .put), ("/put", .post): try await put(request)
         case ("/delete", .post), ("/delete", .delete): try await delete(request)
+        case ("/increment", .put), ("/increment", .post): try await increment(request)
+        case ("/session", .post): try await openSession()
+        case ("/session", .delete): try await closeSession(request)
         case ("/status", .get): status()
         case ("/health", .get): health()
         case ("/metrics", .get): exposition()
-        case ("/get", _), ("/status", _), ("/health", _), ("/metrics", _): throw wrongMethod(request, "GET")
+        case ("/hash", .get): try await stateHash(request)
+        case ("/get", _), ("/status", _), ("/health", _), ("/metrics", _), ("/hash", _):
+            throw wrongMethod(request, "GET")
         case ("/set", _): throw wrongMethod(request, "POST")
         case ("/put", _): throw wrongMethod(request, "GET, PUT, POST")
-        case ("/delete", _): throw wrongMethod(request, "POST, DELETE")
+        case ("/increment", _): throw wrongMethod(request, "PUT, POST")
+        case ("/delete", _), ("/session", _): throw wrongMethod(request, "POST, DELETE")
         default:
             throw HTTPProblem(
                 status: .notFound,
-                sentence: "there is nothing at this path; try /get, /set, /put, /delete, /status, /health or /metrics")
+                sentence: "there is nothing at this path; try /get, /set, /put, /delete, /increment, /session, "
+                    + "/status, /health, /metrics or /hash")
         }
     }
 
@@ -84,10 +96,16 @@ extension HTTPRoutes {
         var key: String
         var value: String?
         var valueBase64: String?
+        var client: UInt64?
+        var sequence: UInt64?
+        var acknowledged: UInt64?
     }
 
     private struct KeyBody: Decodable {
         var key: String
+        var client: UInt64?
+        var sequence: UInt64?
+        var acknowledged: UInt64?
     }
 
     private func get(_ request: Request) async throws -> Response {
@@ -122,29 +140,32 @@ extension HTTPRoutes {
         case (nil, nil): throw HTTPProblem.badRequest("the field 'value' is missing; send \(example)")
         case (_?, _?): throw HTTPProblem.badRequest("give 'value' or 'valueBase64', not both")
         }
-        return try await store(Array(body.key.utf8), value)
+        let session = try SessionFields(
+            client: body.client, sequence: body.sequence, acknowledged: body.acknowledged
+        ).checked()
+        return try await write(.put(key: Array(body.key.utf8), value: value), session)
     }
 
     private func put(_ request: Request) async throws -> Response {
         let parameters = try query(request)
         let example = "/put?key=hello&val=world"
         let key = try required("key", in: parameters, example: example)
-        return try await store(key, try required("val", in: parameters, example: example))
+        let value = try required("val", in: parameters, example: example)
+        return try await write(.put(key: key, value: value), try session(parameters))
     }
 
     private func delete(_ request: Request) async throws -> Response {
-        let key: [UInt8]
-        if let given = try query(request).first("key") {
-            key = given
-        } else {
-            let body: KeyBody = try await json(request, example: #"{"key":"name"}"#)
-            key = Array(body.key.utf8)
-        }
-        return success(try await pending.run(.write) { store.delete(key: key, completion: $0) }.get())
+        let parameters = try query(request)
+        if let key = parameters.first("key") { return try await write(.delete(key: key), try session(parameters)) }
+        let body: KeyBody = try await json(request, example: #"{"key":"name"}"#)
+        let session = try SessionFields(
+            client: body.client, sequence: body.sequence, acknowledged: body.acknowledged
+        ).checked()
+        return try await write(.delete(key: Array(body.key.utf8)), session)
     }
 
-    private func store(_ key: [UInt8], _ value: [UInt8]) async throws -> Response {
-        success(try await pending.run(.write) { store.put(key: key, value: value, completion: $0) }.get())
+    private func write(_ write: KeyValueWrite, _ session: WriteSequence?) async throws -> Response {
+        success(try await pending.run(.write) { store.write(write, session: session, completion: $0) }.get())
     }
 
     private func success(_ index: UInt64) -> Response {
@@ -189,14 +210,14 @@ extension HTTPRoutes {
 // MARK: - Reading requests
 
 extension HTTPRoutes {
-    private func query(_ request: Request) throws(HTTPProblem) -> QueryParameters {
+    func query(_ request: Request) throws(HTTPProblem) -> QueryParameters {
         guard let parameters = QueryParameters(request.uri.query) else {
             throw .badRequest("the query has a broken percent escape; write % as %25")
         }
         return parameters
     }
 
-    private func required(
+    func required(
         _ name: String, in parameters: QueryParameters, example: String
     ) throws(HTTPProblem) -> [UInt8] {
         guard let value = parameters.first(name) else {
@@ -204,6 +225,8 @@ extension HTTPRoutes {
         }
         return value
     }
+
+    private static let numbers = ["client", "sequence", "acknowledged"]
 
     /// Reads a JSON body; the sentence of a failure names the field that is wrong.
     private func json<Value: Decodable>(_ request: Request, example: String) async throws -> Value {
@@ -227,7 +250,9 @@ extension HTTPRoutes {
         } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
             let field = context.codingPath.last?.stringValue
             throw HTTPProblem.badRequest(
-                field.map { "the field '\($0)' must be a string; send \(example)" }
+                field.map {
+                    "the field '\($0)' must be \(Self.numbers.contains($0) ? "a number" : "a string"); send \(example)"
+                }
                     ?? "the body must be a JSON object; send \(example)")
         } catch is DecodingError {
             throw HTTPProblem.badRequest("the body is not JSON; send \(example)")

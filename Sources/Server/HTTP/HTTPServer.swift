@@ -6,6 +6,7 @@ import KeyValue
 import Logging
 import NIOCore
 import ServiceLifecycle
+import StrataNode
 
 /// An HTTP listener over a store.
 struct HTTPServer: Service {
@@ -21,8 +22,9 @@ struct HTTPServer: Service {
     ///   - metrics: makes the text of `/metrics`; called on Swift's thread pool.
     ///   - onListening: told the bound port, once; of use when port 0 was asked for.
     init(
-        address: ListenAddress, store: any KeyValueService, node: any NodeStatusService, pending: PendingRequests,
-        group: any EventLoopGroup, logger: Logger, metrics: @escaping @Sendable () -> String,
+        address: ListenAddress, store: any KeyValueService, node: any NodeStatusService,
+        hashes: any StateHashService, pending: PendingRequests, group: any EventLoopGroup, logger: Logger,
+        metrics: @escaping @Sendable () -> String,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
         self.address = address
@@ -30,7 +32,7 @@ struct HTTPServer: Service {
             address: .hostname(address.host, port: address.port), backlog: 1024,
             availableConnectionsDelegate: .maximum(Self.connectionsMax, logger: logger))
         application = Application(
-            responder: HTTPRoutes(store: store, node: node, metrics: metrics, pending: pending),
+            responder: HTTPRoutes(store: store, node: node, hashes: hashes, metrics: metrics, pending: pending),
             server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
             configuration: configuration,
             onServerRunning: { await onListening($0.localAddress?.port ?? 0) },

@@ -32,6 +32,11 @@ struct JSONText {
         buffer.writeString(String(value))
     }
 
+    mutating func write(_ name: StaticString, _ value: Int64) {
+        writeName(name)
+        buffer.writeString(String(value))
+    }
+
     mutating func write(_ name: StaticString, _ value: String) {
         writeName(name)
         var value = value

@@ -7,9 +7,10 @@ import NIOCore
 /// What a command asks for.
 enum RESPRequest {
     case get(key: [UInt8])
-    case set(key: [UInt8], value: [UInt8])
-    /// DELETE: one key, answered +OK whether it existed or not.
-    case delete(key: [UInt8])
+    /// SET, DELETE (one key, answered +OK whether it existed or not), INCR and its kin (answered with the number).
+    case write(KeyValueWrite, session: WriteSequence?)
+    case openSession
+    case closeSession(client: UInt64)
     /// DEL: answered with how many of the keys existed.
     case deleteCounting(keys: [[UInt8]])
     /// Needs no store.
@@ -22,11 +23,20 @@ enum RESPRequest {
 }
 
 /// A command's name as one number, letters in lower case, so that a command is found by comparing integers.
-private enum Name {
+enum CommandName {
     static let get = pack("get")
     static let set = pack("set")
     static let delete = pack("delete")
     static let del = pack("del")
+    static let incr = pack("incr")
+    static let incrBy = pack("incrby")
+    static let decr = pack("decr")
+    static let decrBy = pack("decrby")
+    static let session = pack("session")
+    static let open = pack("open")
+    static let close = pack("close")
+    static let sequence = pack("seq")
+    static let acknowledged = pack("ack")
     static let ping = pack("ping")
     static let echo = pack("echo")
     static let quit = pack("quit")
@@ -61,45 +71,39 @@ extension RESPRequest {
     /// Reads the command that stands ready in `parser`.
     init(_ parser: RESPParser) {
         let count = parser.argumentCount
-        switch parser.withArgument(0, Name.pack) {
-        case Name.get:
+        switch parser.withArgument(0, CommandName.pack) {
+        case CommandName.get:
             self = count == 2 ? .get(key: parser.argument(1)) : Self.wrongArity("get")
-        case Name.set:
-            if count == 3 {
-                self = .set(key: parser.argument(1), value: parser.argument(2))
-            } else if count > 3 {
-                self = .reply(.error("ERR syntax error: SET takes a key and a value, and no options here"))
-            } else {
-                self = Self.wrongArity("set")
-            }
-        case Name.delete:
-            self = count == 2 ? .delete(key: parser.argument(1)) : Self.wrongArity("delete")
-        case Name.del:
+        case CommandName.set, CommandName.delete, CommandName.incr, CommandName.incrBy, CommandName.decr,
+            CommandName.decrBy:
+            self = Self.write(parser, from: 0, session: nil)
+        case CommandName.session: self = Self.session(parser)
+        case CommandName.del:
             self = Self.deletion(parser)
-        case Name.ping:
+        case CommandName.ping:
             self = count == 1 ? .reply(.pong) : count == 2 ? .reply(.bulk(parser.argument(1))) : Self.wrongArity("ping")
-        case Name.echo:
+        case CommandName.echo:
             self = count == 2 ? .reply(.bulk(parser.argument(1))) : Self.wrongArity("echo")
-        case Name.quit: self = .reply(.goodbye)
-        case Name.command: self = .reply(.emptyArray)
-        case Name.config: self = Self.configuration(parser)
-        case Name.client: self = Self.clientSetting(parser)
-        case Name.select:
+        case CommandName.quit: self = .reply(.goodbye)
+        case CommandName.command: self = .reply(.emptyArray)
+        case CommandName.config: self = Self.configuration(parser)
+        case CommandName.client: self = Self.clientSetting(parser)
+        case CommandName.select:
             let isZero = count == 2 && parser.withArgument(1) { $0.elementsEqual([UInt8(ascii: "0")]) }
             self =
                 count != 2
                 ? Self.wrongArity("select")
                 : .reply(isZero ? .ok : .error("ERR DB index is out of range: there is one database, number 0"))
-        case Name.hello: self = Self.greeting(parser)
-        case Name.info: self = .info
-        case Name.post, Name.host: self = .crossProtocol
+        case CommandName.hello: self = Self.greeting(parser)
+        case CommandName.info: self = .info
+        case CommandName.post, CommandName.host: self = .crossProtocol
         default:
             let name = parser.withArgument(0) { String(decoding: $0.prefix(64), as: UTF8.self) }
             self = .reply(.error("ERR unknown command '\(name)'"))
         }
     }
 
-    private static func wrongArity(_ name: String) -> RESPRequest {
+    static func wrongArity(_ name: String) -> RESPRequest {
         .reply(.error("ERR wrong number of arguments for '\(name)' command"))
     }
 
@@ -121,7 +125,7 @@ extension RESPRequest {
 
     /// `CONFIG GET name`: what benchmarking tools ask before they start.
     private static func configuration(_ parser: RESPParser) -> RESPRequest {
-        guard parser.argumentCount >= 2, parser.withArgument(1, Name.pack) == Name.get else {
+        guard parser.argumentCount >= 2, parser.withArgument(1, CommandName.pack) == CommandName.get else {
             return .reply(.error("ERR CONFIG knows GET only; settings are given on the server's command line"))
         }
         guard parser.argumentCount == 3 else { return wrongArity("config|get") }
@@ -138,8 +142,8 @@ extension RESPRequest {
     /// `CLIENT SETNAME|SETINFO`: client libraries introduce themselves; nothing here needs to remember it.
     private static func clientSetting(_ parser: RESPParser) -> RESPRequest {
         guard parser.argumentCount >= 3 else { return wrongArity("client") }
-        let subcommand = parser.withArgument(1, Name.pack)
-        guard subcommand == Name.setName || subcommand == Name.setInfo else {
+        let subcommand = parser.withArgument(1, CommandName.pack)
+        guard subcommand == CommandName.setName || subcommand == CommandName.setInfo else {
             return .reply(.error("ERR CLIENT knows SETNAME and SETINFO only"))
         }
         return .reply(.ok)

@@ -39,6 +39,8 @@ final class RESPConnection: ChannelDuplexHandler {
         var writtenKey: [UInt8]?
         /// Key and value, in flight.
         var bytes = 0
+        /// Answered with the number that the write gave, not with +OK.
+        var isNumber = false
     }
 
     /// Says where an outcome belongs. Any thread may post with it.
@@ -275,14 +277,19 @@ extension RESPConnection {
             guard enter(.reading) else { return false }
             let ticket = track(Slot(bytes: key.count))
             service.get(key: key, consistency: .linearizable) { ticket.post(.read($0)) }
-        case .set(let key, let value):
+        case .write(let write, let session):
+            let key = write.key
             guard canWrite(key), enter(.writing) else { return false }
-            let ticket = track(Slot(writtenKey: key, bytes: key.count + value.count))
-            service.put(key: key, value: value) { ticket.post(.written($0)) }
-        case .delete(let key):
-            guard canWrite(key), enter(.writing) else { return false }
-            let ticket = track(Slot(writtenKey: key, bytes: key.count))
-            service.delete(key: key) { ticket.post(.written($0)) }
+            let ticket = track(Slot(writtenKey: key, bytes: write.byteCount, isNumber: write.isAnsweredByNumber))
+            service.write(write, session: session) { ticket.post(.written($0)) }
+        case .openSession:
+            guard enter(.writing) else { return false }
+            let ticket = track(Slot(isNumber: true))
+            service.openSession { ticket.post(.written($0)) }
+        case .closeSession(let client):
+            guard enter(.writing) else { return false }
+            let ticket = track(Slot())
+            service.closeSession(client) { ticket.post(.written($0)) }
         case .deleteCounting(let keys):
             guard enter(.deleting) else { return false }
             let ticket = track(Slot(bytes: keys.reduce(0) { $0 + $1.count }))
@@ -335,7 +342,8 @@ extension RESPConnection {
             return
         }
         switch outcome {
-        case .written(.success): finish(sequence, with: .ok)
+        case .written(.success(let value)):
+            finish(sequence, with: slot(sequence).isNumber ? .integer(Int(truncatingIfNeeded: value)) : .ok)
         case .read(.success(let value)): finish(sequence, with: value.map { .bulk($0) } ?? .null)
         case .written(.failure(let failure)), .read(.failure(let failure)):
             finish(sequence, with: RESPReply(failure: failure))
@@ -347,6 +355,10 @@ extension RESPConnection {
         guard isTouched else { return }
         isTouched = false
         proceed()
+    }
+
+    private func slot(_ sequence: UInt64) -> Slot {
+        slots[slots.index(slots.startIndex, offsetBy: Int(sequence - headSequence))]
     }
 
     private func finish(_ sequence: UInt64, with answer: RESPReply) {

@@ -49,6 +49,7 @@ final class NodeRuntime: Sendable {
         var broker: any BrokerService
         var status: NodeStatusReader
         var statuses: StatusTable
+        var stateHash: any StateHashService
     }
 
     /// Opens a node on its own thread and runs it there until ``stop()``.
@@ -69,7 +70,8 @@ final class NodeRuntime: Sendable {
                     startMaintenance(of: node)
                     continuation.resume(
                         returning: Services(
-                            keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses))
+                            keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses,
+                            stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking)))
                     run(node, status: status, failed: failed)
                 } catch {
                     continuation.resume(throwing: error)

@@ -29,14 +29,22 @@ final class ServiceGate: Sendable {
 }
 
 extension ServiceGate: KeyValueService {
-    func put(key: [UInt8], value: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+    func write(
+        _ write: KeyValueWrite, session: WriteSequence?,
+        completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+    ) {
         guard let current else { return completion(.failure(notYet)) }
-        current.keyValue.put(key: key, value: value, completion: completion)
+        current.keyValue.write(write, session: session, completion: completion)
     }
 
-    func delete(key: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+    func openSession(completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
         guard let current else { return completion(.failure(notYet)) }
-        current.keyValue.delete(key: key, completion: completion)
+        current.keyValue.openSession(completion: completion)
+    }
+
+    func closeSession(_ client: UInt64, completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.keyValue.closeSession(client, completion: completion)
     }
 
     func get(
@@ -94,6 +102,16 @@ extension ServiceGate: NodeStatusService {
             state: isFormed ? "starting" : "forming", term: 0, commitIndex: 0, logLength: 0, leader: nil,
             isLeader: false, isHealthy: false,
             problem: isFormed ? "the node is starting" : directory.formingSentence)
+    }
+}
+
+extension ServiceGate: StateHashService {
+    func stateHash(
+        group: GroupID, index: UInt64?, from: UInt64?,
+        completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
+    ) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.stateHash.stateHash(group: group, index: index, from: from, completion: completion)
     }
 }
 

@@ -26,7 +26,7 @@ import Testing
         let group = MultiThreadedEventLoopGroup.singleton
         let (ports, port) = AsyncStream<Int>.makeStream()
         let server = HTTPServer(
-            address: ListenAddress(host: "127.0.0.1", port: 0), store: store, node: node,
+            address: ListenAddress(host: "127.0.0.1", port: 0), store: store, node: node, hashes: FakeHashes(),
             pending: PendingRequests(group: group), group: group, logger: logger, metrics: { "strata_up 1\n" },
             onListening: { port.yield($0) })
         let services = ServiceGroup(configuration: .init(services: [server], logger: logger))
@@ -193,9 +193,58 @@ import Testing
             let group = MultiThreadedEventLoopGroup.singleton
             let second = HTTPServer(
                 address: ListenAddress(host: "127.0.0.1", port: port), store: FakeStore(), node: FakeNode(),
+                hashes: FakeHashes(),
                 pending: PendingRequests(group: group), group: group, logger: Logger(label: "test"), metrics: { "" })
             let error = await #expect(throws: CommandError.self) { try await second.run() }
             #expect(error?.description.contains("127.0.0.1:\(port): Address already in use") == true)
+        }
+    }
+
+    @Test func sessions() async throws {
+        let store = FakeStore()
+        store.fail("over", with: .invalid(.sessionExpired, "session 1 is over"))
+        try await withServer(store) { port in
+            let opened = try await ask(port, "POST", "/session")
+            #expect(opened == Answer(status: 200, body: #"{"success":true,"client":77}"#))
+            let path = "/increment?key=n&by=-5&client=77&sequence=2&acknowledged=1"
+            let added = try await ask(port, "POST", path)
+            #expect(added == Answer(status: 200, body: #"{"success":true,"value":-5}"#))
+            let requests: [(String, String, String, Int)] = [
+                ("POST", "/set", #"{"key":"a","value":"b","client":77,"sequence":3}"#, 200),
+                ("GET", "/put?key=a&val=b&client=77&sequence=4", "", 200),
+                ("DELETE", "/delete?key=a&client=77&sequence=5", "", 200),
+                ("POST", "/delete", #"{"key":"a","client":77,"sequence":6}"#, 200),
+                ("DELETE", "/session?client=77", "", 200), ("DELETE", "/session", "", 400),
+                ("PUT", "/put?key=a&val=b&client=77", "", 400), ("PUT", "/increment?key=n&by=x", "", 400),
+                ("PUT", "/put?key=over&val=1&client=1&sequence=1", "", 410),
+            ]
+            for (method, path, body, status) in requests {
+                let answer = try await ask(port, method, path, body)
+                #expect(answer.status == status, "\(method) \(path): \(answer)")
+            }
+            let sent = store.sequences.map { [$0.client, $0.sequence, $0.acknowledged] }
+            #expect(sent == [[77, 2, 1], [77, 3, 0], [77, 4, 0], [77, 5, 0], [77, 6, 0], [1, 1, 0]])
+            let wrong = try await ask(port, "POST", "/set", #"{"key":"a","value":"b","client":"x","sequence":3}"#)
+            #expect(wrong.body.contains("must be a number"))
+        }
+    }
+
+    @Test func hashes() async throws {
+        try await withServer { port in
+            let state = try await ask(port, "GET", "/hash?group=kv&index=9")
+            #expect(
+                state.body
+                    == #"{"group":"kv","applied":9,"hash":"0000000000000abc","sessions":"0000000000000def","keys":2}"#)
+            let log = try await ask(port, "GET", "/hash?group=partition-16&from=3")
+            #expect(log.body == #"{"group":"partition-16","applied":7,"hash":"0000000000000abc","first":3}"#)
+            let requests = [
+                ("GET", "/hash?group=controller", 503), ("GET", "/hash?group=nobody", 400),
+                ("GET", "/hash?index=x", 400), ("POST", "/hash", 405),
+            ]
+            for (method, path, status) in requests {
+                let answer = try await ask(port, method, path)
+                #expect(answer.status == status, "\(method) \(path): \(answer)")
+            }
         }
     }
 }

@@ -64,6 +64,13 @@ import Testing
         ("SET k v EX 10\r\n", "-ERR syntax error: SET takes a key and a value, and no options here\r\n"),
         ("*1\r\n$4\r\nPING\r\n*0\r\n*-1\r\n*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n", "+PONG\r\n$2\r\n\r\n\r\n"),
         ("SET a 1\r\nSET b 2\r\nDEL a b c a\r\nGET a\r\n", "+OK\r\n+OK\r\n:2\r\n$-1\r\n"),
+        ("INCR n\r\nINCRBY n 41\r\nDECR n\r\nDECRBY n 50\r\n", ":1\r\n:42\r\n:41\r\n:-9\r\n"),
+        ("INCRBY n x\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("DECRBY n -9223372036854775808\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("SESSION OPEN\r\nSESSION CLOSE 77\r\n", ":77\r\n+OK\r\n"),
+        ("SESSION 77 SEQ 1 SET a b\r\nSESSION 77 seq 2 ack 1 INCR n\r\nGET a\r\n", "+OK\r\n:1\r\n$1\r\nb\r\n"),
+        ("SESSION 77 SEQ 1 DEL a\r\n", "-ERR a session's write is SET, DELETE, INCR, INCRBY, DECR or DECRBY\r\n"),
+        ("SESSION x SEQ 1 SET a b\r\n", Self.sessionSyntax), ("SESSION 77 SEQ 1 ACK 1\r\n", Self.sessionSyntax),
         ("GET \"\"\r\n", "-ERR the key is empty; give it at least one byte\r\n"),
     ])
     func commands(_ sent: String, _ expected: String) async throws {
@@ -72,6 +79,9 @@ import Testing
             #expect(answer == expected)
         }
     }
+
+    private static let sessionSyntax =
+        "-ERR syntax error: SESSION OPEN, SESSION CLOSE client, or SESSION client SEQ n [ACK m] and a write\r\n"
 
     private static let greeting3 =
         "%5\r\n$6\r\nserver\r\n$6\r\nstrata\r\n$7\r\nversion\r\n$5\r\n1.0.0\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n"

@@ -4,6 +4,7 @@
 import Cluster
 import Dispatch
 import KeyValue
+import StrataNode
 import Synchronization
 
 /// An in-memory `KeyValueService`. Writes are applied in the order of the calls; reads run beside them.
@@ -15,6 +16,7 @@ final class FakeStore: KeyValueService {
         var readsInFlight = 0
         var readsInFlightMost = 0
         var callCount = 0
+        var sequences: [WriteSequence] = []
         var isFrozen = false
         var frozen: [@Sendable () -> Void] = []
     }
@@ -62,13 +64,35 @@ final class FakeStore: KeyValueService {
         for work in held { work() }
     }
 
-    func put(key: [UInt8], value: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
-        write(key, completion) { $0.values[key] = value }
+    func write(
+        _ write: KeyValueWrite, session: WriteSequence?,
+        completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+    ) {
+        let key = write.key
+        if let session { state.withLock { $0.sequences.append(session) } }
+        self.write(key, completion) { state in
+            switch write {
+            case .put(_, let value): state.values[key] = value
+            case .delete: state.values[key] = nil
+            case .increment(_, let by):
+                let number = (Int64(String(decoding: state.values[key] ?? [48], as: UTF8.self)) ?? 0) + by
+                state.values[key] = Array(String(number).utf8)
+                return UInt64(bitPattern: number)
+            }
+            return nil
+        }
     }
 
-    func delete(key: [UInt8], completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
-        write(key, completion) { $0.values[key] = nil }
+    func openSession(completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        completion(.success(77))
     }
+
+    func closeSession(_ client: UInt64, completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        completion(.success(0))
+    }
+
+    /// The sessions' numbers that writes came with.
+    var sequences: [WriteSequence] { state.withLock { $0.sequences } }
 
     func get(
         key: [UInt8], consistency: ReadConsistency,
@@ -90,15 +114,15 @@ final class FakeStore: KeyValueService {
 
     private func write(
         _ key: [UInt8], _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void,
-        _ change: @escaping @Sendable (inout State) -> Void
+        _ change: @escaping @Sendable (inout State) -> UInt64?
     ) {
         submit(on: writes, after: writeMilliseconds) {
             completion(
                 self.state.withLock { state -> Result<UInt64, RequestError> in
                     if let error = Self.problem(key, 0) ?? state.faults[key] { return .failure(error) }
-                    change(&state)
+                    let answer = change(&state)
                     state.revision += 1
-                    return .success(state.revision)
+                    return .success(answer ?? state.revision)
                 })
         }
     }
@@ -147,4 +171,18 @@ final class FakeNode: NodeStatusService {
     static let leading = NodeStatus(
         nodeID: "node1", clusterID: "c1", state: "leader", term: 3, commitIndex: 17, logLength: 18,
         leader: MemberAddress(name: "node1", address: "127.0.0.1:7001"), isLeader: true, isHealthy: true, problem: nil)
+}
+
+/// Hashes of a state that never was.
+final class FakeHashes: StateHashService {
+    func stateHash(
+        group: GroupID, index: UInt64?, from: UInt64?,
+        completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
+    ) {
+        guard group != .controller else { return completion(.failure(.unavailable("not here"))) }
+        completion(
+            .success(
+                GroupStateHash(
+                    group: group, applied: index ?? 7, hash: 0xabc, first: from ?? 1, sessions: 0xdef, keys: 2)))
+    }
 }

@@ -81,13 +81,13 @@ extension HashLogStore {
     }
 
     /// All keys as of one moment.
-    private func frozen() -> (slots: [KeySlot], files: FrozenFiles) {
+    func frozen() -> (slots: [KeySlot], files: FrozenFiles) {
         state.withLock { ($0.index.liveSlots(), FrozenFiles($0)) }
     }
 }
 
 /// The files as they were at one moment, the unwritten end included.
-struct FrozenFiles {
+struct FrozenFiles: Sendable {
     let files: [UInt32: DataFile]
     let active: UInt32
     let buffer: [UInt8]

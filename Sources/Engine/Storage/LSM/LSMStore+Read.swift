@@ -67,9 +67,7 @@ extension LSMStore {
         var hash: UInt64 = 0
         try entries.seekToFirst()
         while entries.isValid {
-            // The order matters, so that a value under the wrong key shows.
-            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entries.key)
-            hash = (hash &* 0x9e37_79b9_7f4a_7c15) ^ keyHash(entries.value)
+            StoreHash.mix(&hash, entries.key, entries.value)
             try entries.next()
         }
         return hash

@@ -1,0 +1,58 @@
+// `GET /hash?group=kv[&index=N][&from=M]`: a hash of a group's replicated state, for comparing nodes. `group` is `kv`,
+// `controller` or a topic partition's number as metrics name it (`partition-16`, or `16`). With `index` the answer waits until
+// that entry is applied here and is of that very moment, unless the node was past it: `applied` says which entry it was.
+import Cluster
+import Hummingbird
+import StrataNode
+
+extension HTTPRoutes {
+    func stateHash(_ request: Request) async throws -> Response {
+        let parameters = try query(request)
+        let name = parameters.first("group").map { String(decoding: $0, as: UTF8.self) } ?? "kv"
+        guard let group = Self.group(named: name) else {
+            throw HTTPProblem.badRequest("'\(name)' is no group; use kv, controller or partition-16")
+        }
+        let index = try number("index", in: parameters)
+        let from = try number("from", in: parameters)
+        let found = try await pending.run(.read) {
+            hashes.stateHash(group: group, index: index, from: from, completion: $0)
+        }.get()
+        var body = JSONText()
+        body.write("group", group == .keyValue ? "kv" : "\(group)")
+        body.write("applied", found.applied)
+        body.write("hash", Self.hexadecimal(found.hash))
+        if group == .keyValue {
+            body.write("sessions", Self.hexadecimal(found.sessions))
+            body.write("keys", found.keys)
+        } else {
+            body.write("first", found.first)
+        }
+        return .json(.ok, body.finished())
+    }
+
+    static func group(named name: String) -> GroupID? {
+        switch name {
+        case "kv", "keyvalue": return .keyValue
+        case "controller": return .controller
+        default:
+            let digits = name.hasPrefix("partition-") ? name.dropFirst("partition-".count) : name[...]
+            guard let number = UInt64(digits), number >= GroupID.firstPartition.rawValue else { return nil }
+            return GroupID(rawValue: number)
+        }
+    }
+
+    /// A parameter that is a number; nil when it isn't there.
+    func number(_ name: String, in parameters: QueryParameters) throws(HTTPProblem) -> UInt64? {
+        guard let text = parameters.first(name) else { return nil }
+        guard let number = UInt64(String(decoding: text, as: UTF8.self)) else {
+            throw .badRequest("the parameter '\(name)' must be a number")
+        }
+        return number
+    }
+
+    /// 16 digits.
+    private static func hexadecimal(_ value: UInt64) -> String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+}
