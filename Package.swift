@@ -139,7 +139,9 @@ let package = Package(
             ] + grpc + nio,
             path: "Sources/LoadGen", swiftSettings: settings),
 
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["FileIO", "PosixIO", "UringIO"], path: "Tests/TestSupport",
+            swiftSettings: settings),
         tests("PosixIOTests", ["PosixIO", "FileIO", "TestSupport"]),
         tests("SimulatedIOTests", ["SimulatedIO", "PosixIO", "UringIO", "FileIO", "TestSupport"]),
         tests("UringIOTests", ["UringIO"]),
@@ -148,7 +150,7 @@ let package = Package(
         tests("RecordsTests", ["Records", "CEngine"]),
         tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine", "TestSupport"]),
         .executableTarget(
-            name: "KilledWriter", dependencies: ["Storage", "PosixIO", "Memory"],
+            name: "KilledWriter", dependencies: ["Storage", "FileIO", "UringIO", "Memory"],
             path: "Tests/StorageTests/KilledWriter", swiftSettings: settings),
         .testTarget(
             name: "StorageTests",

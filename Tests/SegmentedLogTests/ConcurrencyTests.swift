@@ -1,8 +1,8 @@
 // Readers and syncs beside the writer: every answer is a run of frames that the log held at some moment.
 import FileIO
-import PosixIO
 import SegmentedLog
 import SimulatedIO
+import TestSupport
 import Testing
 
 @Suite struct ConcurrencyTests {
@@ -31,7 +31,7 @@ import Testing
         var folder: String?
         try withTemporaryFolder { path, _ in folder = path + "-shared" }
         let directory = try #require(folder)
-        let files = PosixFileSystem()
+        let files = RealDisk.fileSystem
         defer { try? files.removeTree(files.directory(of: directory)) }
         try files.createDirectory(directory)
         let log = try SegmentedLog.open(

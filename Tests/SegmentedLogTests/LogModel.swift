@@ -1,8 +1,8 @@
 // What a log should hold, kept as plain arrays, and the means to compare the two.
 import FileIO
 import Glibc
-import PosixIO
 import SegmentedLog
+import TestSupport
 import Testing
 
 /// SplitMix64: the same numbers for the same seed everywhere.
@@ -19,11 +19,11 @@ struct SeededRandom: RandomNumberGenerator {
 }
 
 /// Runs a test in a fresh folder of the real file system.
-func withTemporaryFolder(_ body: (String, PosixFileSystem) throws -> Void) throws {
+func withTemporaryFolder(_ body: (String, any FileSystem) throws -> Void) throws {
     var template = Array((P_tmpdir + "/strata-log-XXXXXX").utf8CString)
     try #require(mkdtemp(&template) != nil)
     let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    let files = PosixFileSystem()
+    let files = RealDisk.fileSystem
     defer { try? files.removeTree(folder) }
     try body(folder + "/log", files)
 }

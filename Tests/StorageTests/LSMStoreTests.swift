@@ -2,8 +2,8 @@
 // the store says it must be.
 import FileIO
 import Memory
-import PosixIO
 import SimulatedIO
+import TestSupport
 import Testing
 
 @testable import Storage
@@ -268,7 +268,7 @@ import Testing
     }
 
     @Test func livesOnARealDisk() throws {
-        let system = PosixFileSystem()
+        let system = RealDisk.fileSystem
         let folder = TemporaryFolder.make()
         defer { try? system.removeTree(folder) }
         var random = SplitMix(5)

@@ -2,8 +2,8 @@
 // where the store says it must be.
 import FileIO
 import Memory
-import PosixIO
 import SimulatedIO
+import TestSupport
 import Testing
 
 @testable import Storage
@@ -168,7 +168,7 @@ import Testing
 
     @Test func readsGoOnWhileOthersWriteAndMerge() throws {
         let folder = TemporaryFolder.make()
-        let system = PosixFileSystem()
+        let system = RealDisk.fileSystem
         defer { try? system.removeTree(folder) }
         let store = try Self.open(system, Self.options { $0.fileBytes = 16 << 10 }, at: folder + "/kv")
         let failures = Failures()

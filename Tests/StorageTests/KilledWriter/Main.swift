@@ -1,9 +1,10 @@
 // A process that writes known content into a store and says on its output which writes were acknowledged, until somebody
 // kills it. A part of the storage tests: nobody else starts it.
+public import FileIO
 import Glibc
 import Memory
-import PosixIO
 public import Storage
+import UringIO
 
 @main
 enum KilledWriter {
@@ -13,7 +14,7 @@ enum KilledWriter {
         }
         do {
             let store = try StandaloneStore.open(
-                directory: options.folder, fileSystem: PosixFileSystem(), options: options.store)
+                directory: options.folder, fileSystem: options.disk, options: options.store)
             for thread in 0..<options.threads {
                 let newest = try store.get(KilledContent.newestKey(thread)).flatMap { number($0) } ?? 0
                 start { write(store, options, thread, after: newest) }
@@ -99,6 +100,14 @@ extension KilledWriterOptions {
         options.store.hashLog.allocator = .system
         options.wal.fileBytes = walFileBytes
         return options
+    }
+
+    /// POSIX, or what STRATA_IO names; on io_uring lone operations go through the ring too.
+    public var disk: any FileSystem {
+        var options = UringOptions()
+        options.batchMin = 1
+        let kind = getenv("STRATA_IO").flatMap { IOBackendKind(rawValue: String(cString: $0)) } ?? .posix
+        return IOBackend(kind, options).fileSystem
     }
 
     public func durability(of number: Int) -> Durability {

@@ -1,9 +1,9 @@
 // A child process writes, its parent kills it at any moment, a hundred times. The oracle is a pipe, outside of everything the
 // store keeps: what was acknowledged is there, at most the write that was on its way comes on top, and nothing is missing
 // in between.
+import FileIO
 import Glibc
 import KilledWriter
-import PosixIO
 import TestSupport
 import Testing
 
@@ -27,7 +27,7 @@ import Testing
         var writes = 0
         for first in stride(from: 0, to: Self.rounds, by: Self.roundsPerStore) {
             let folder = TemporaryFolder.make()
-            defer { try? PosixFileSystem().removeTree(folder) }
+            defer { try? RealDisk.fileSystem.removeTree(folder) }
             let options = Self.options(folder + "/store", number: first / Self.roundsPerStore, &random)
             var newest = [Int](repeating: 0, count: options.threads)
             for round in first..<min(first + Self.roundsPerStore, Self.rounds) {
@@ -107,7 +107,7 @@ import Testing
         _ options: KilledWriterOptions, _ before: [Int], _ acknowledged: [Acknowledged], _ note: String
     ) throws -> [Int] {
         let store = try StandaloneStore.open(
-            directory: options.folder, fileSystem: PosixFileSystem(), options: options.store)
+            directory: options.folder, fileSystem: RealDisk.fileSystem, options: options.store)
         defer { store.close() }
         return try before.indices.map { thread in
             let told = acknowledged[thread]

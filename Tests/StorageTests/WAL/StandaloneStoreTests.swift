@@ -2,8 +2,8 @@
 // ends writing; many threads' writes all arrive.
 import FileIO
 import Memory
-import PosixIO
 import SimulatedIO
+import TestSupport
 import Testing
 
 @testable import Storage
@@ -108,10 +108,10 @@ import Testing
     /// Mapped or written, the engine's own encoder or the tests' slow one: the same bytes.
     @Test func everyWayOfWritingGivesTheSameLog() throws {
         let folder = TemporaryFolder.make()
-        defer { try? PosixFileSystem().removeTree(folder) }
+        defer { try? RealDisk.fileSystem.removeTree(folder) }
         let simulated = SimulatedFileSystem(seed: 1)
         var logs: [[UInt8]] = []
-        for (system, path) in [(simulated as any FileSystem, Self.folder), (PosixFileSystem(), folder)] {
+        for (system, path) in [(simulated as any FileSystem, Self.folder), (RealDisk.fileSystem, folder)] {
             var options = Self.options(.lsm)
             options.wal.fileBytes = 1 << 20
             options.store.lsm.memtableBytes = 1 << 20
@@ -239,7 +239,7 @@ import Testing
 
     @Test func manyThreadsWriteAtOnce() throws {
         let folder = TemporaryFolder.make()
-        let system = PosixFileSystem()
+        let system = RealDisk.fileSystem
         defer { try? system.removeTree(folder) }
         var options = Self.options(.lsm)
         options.store.lsm.memtableBytes = 1 << 20
