@@ -16,9 +16,28 @@ extension ProcessTests {
                 for number in cluster.nodes.indices { #expect(try node.get("key\(number)") == "value\(number)") }
             }
             let metrics = try Program.shell(
-                "curl -s localhost:\(cluster.nodes[0].http)/metrics | promtool check metrics",
+                "curl -s localhost:\(cluster.nodes[0].http)/metrics | tee metrics | promtool check metrics && cat metrics",
                 folder: cluster.folder.path)
             #expect(metrics.status == 0, "\(metrics.output)\(metrics.errors)")
+            let families = metrics.output.split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
+                .map { String($0.split(separator: " ")[2]) }
+            // Of memory and disk; other families have tests of their own.
+            let wanted = [
+                "strata_node_info", "strata_node_healthy", "strata_log_write_seconds", "strata_memory_live_bytes",
+                "strata_memory_mapped_bytes", "strata_malloc_bytes", "strata_log_tail_bytes",
+                "strata_store_memory_bytes",
+                "strata_store_memory_budget_bytes", "strata_store_cache_capacity_bytes",
+                "strata_process_page_faults_total", "strata_process_resident_bytes",
+            ]
+            #expect(Set(families).isSuperset(of: wanted), "missing: \(Set(wanted).subtracting(families))")
+            #expect(families.count == Set(families).count)
+            for sample in [
+                #"strata_memory_live_bytes{allocator="arena",use="memtable"} "#,
+                #"strata_malloc_bytes{state="resident"} "#, #"strata_store_memory_bytes{use="cache"} "#,
+                #"strata_process_page_faults_total{kind="major"} "#,
+            ] {
+                #expect(metrics.output.contains("\n" + sample), "\(sample)")
+            }
         }
 
         @Test(arguments: [

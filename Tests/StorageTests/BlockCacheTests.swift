@@ -10,7 +10,10 @@ import Testing
 @Suite struct BlockCacheTests {
     /// Memory whose every byte follows from its place, handed over to a cache or a pin.
     private static func block(_ table: UInt64, _ offset: UInt64, size: Int) -> UnsafeRawBufferPointer {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 64)
+        guard let start = try? MemoryPiece.allocate(bytes: size, from: .arena) else {
+            preconditionFailure("a test has memory for a block")
+        }
+        let memory = UnsafeMutableRawBufferPointer(start: start, count: size)
         memory.initializeMemory(as: UInt8.self, repeating: mark(table, offset))
         return UnsafeRawBufferPointer(memory)
     }

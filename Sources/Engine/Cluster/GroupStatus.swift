@@ -10,10 +10,12 @@ public struct GroupStatus: Hashable, Sendable {
     public var appliedIndex: LogIndex
     public var lastIndex: LogIndex
     public var firstIndex: LogIndex
+    /// Bytes of entries held in memory.
+    public var tailBytes: Int
 
     public init(
         role: Role, term: Term, leader: NodeID?, commitIndex: LogIndex, appliedIndex: LogIndex, lastIndex: LogIndex,
-        firstIndex: LogIndex
+        firstIndex: LogIndex, tailBytes: Int = 0
     ) {
         self.role = role
         self.term = term
@@ -22,6 +24,7 @@ public struct GroupStatus: Hashable, Sendable {
         self.appliedIndex = appliedIndex
         self.lastIndex = lastIndex
         self.firstIndex = firstIndex
+        self.tailBytes = tailBytes
     }
 }
 
@@ -29,6 +32,6 @@ extension Group {
     var status: GroupStatus {
         GroupStatus(
             role: core.role, term: core.term, leader: core.leader, commitIndex: commit, appliedIndex: applied,
-            lastIndex: core.lastIndex, firstIndex: log.firstIndex)
+            lastIndex: core.lastIndex, firstIndex: log.firstIndex, tailBytes: tail.byteCount)
     }
 }

@@ -13,11 +13,20 @@ public struct PageSource: Sendable, Hashable {
     static let hugePageBytes = 2 << 20
 
     public let kind: AllocatorKind
+    /// Under what ``MemoryStatistics`` counts it.
+    public private(set) var use = MemoryUse.other
 
     /// - Throws: ``MemoryError`` when jemalloc refuses to create its arena.
     public init(_ kind: AllocatorKind) throws(MemoryError) {
         self.kind = kind
         if kind == .jemalloc, Self.jemallocArena == nil { throw MemoryError(bytes: 0, allocator: kind) }
+    }
+
+    /// The same allocator, counted under `use`.
+    public func serving(_ use: MemoryUse) -> PageSource {
+        var source = self
+        source.use = use
+        return source
     }
 
     /// Hands out at least `bytes` bytes, aligned to ``alignment``, of undefined content. Pages are touched lazily where
@@ -31,6 +40,7 @@ public struct PageSource: Sendable, Hashable {
             case .system: __libc_memalign(Self.alignment, bytes)
             }
         guard let address else { throw MemoryError(bytes: bytes, allocator: kind) }
+        MemoryCounters.shared.add(kind, use, live: bytes, mapped: Self.takenBytes(bytes, kind))
         return address
     }
 
@@ -44,21 +54,34 @@ public struct PageSource: Sendable, Hashable {
 
     /// Takes back what ``allocate(bytes:)`` gave; `bytes` must be the number asked for.
     public func release(_ address: UnsafeMutableRawPointer, bytes: Int) {
+        MemoryCounters.shared.add(kind, use, live: -bytes, mapped: -Self.takenBytes(bytes, kind))
         switch kind {
-        case .arena:
-            let outcome = munmap(address, Self.mappedBytes(bytes))
-            precondition(outcome == 0, "munmap refused a mapping that PageSource had made")
+        case .arena: Self.unmap(address, bytes: Self.mappedBytes(bytes))
         case .jemalloc: sdallocx(address, bytes, Self.jemallocFlags)
         case .system: __libc_free(address)
         }
     }
 
-    private static func mappedBytes(_ bytes: Int) -> Int {
+    /// What an allocation takes of its allocator.
+    private static func takenBytes(_ bytes: Int, _ kind: AllocatorKind) -> Int {
+        switch kind {
+        case .arena: mappedBytes(bytes)
+        case .jemalloc: nallocx(bytes, jemallocFlags)
+        case .system: (bytes + alignment - 1) / alignment * alignment
+        }
+    }
+
+    static func unmap(_ address: UnsafeMutableRawPointer, bytes: Int) {
+        let outcome = munmap(address, bytes)
+        precondition(outcome == 0, "munmap refused a mapping that PageSource had made")
+    }
+
+    static func mappedBytes(_ bytes: Int) -> Int {
         let unit = bytes >= hugePageBytes ? hugePageBytes : alignment
         return (bytes + unit - 1) / unit * unit
     }
 
-    private static func map(bytes: Int) -> UnsafeMutableRawPointer? {
+    static func map(bytes: Int) -> UnsafeMutableRawPointer? {
         let slack = bytes >= hugePageBytes ? hugePageBytes : 0
         let mapped = mmap(
             nil, bytes + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
@@ -83,4 +106,7 @@ public struct PageSource: Sendable, Hashable {
 
     /// MALLOCX_ARENA | MALLOCX_TCACHE_NONE | MALLOCX_LG_ALIGN(12): macros that Swift can't import.
     private static let jemallocFlags = (Int32(bitPattern: jemallocArena ?? 0) + 1) << 20 | 1 << 8 | 12
+
+    /// The same arena for pieces of kilobytes: MALLOCX_LG_ALIGN(6).
+    static let jemallocPieceFlags = (Int32(bitPattern: jemallocArena ?? 0) + 1) << 20 | 1 << 8 | 6
 }

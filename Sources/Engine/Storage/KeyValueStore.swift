@@ -50,6 +50,9 @@ public protocol KeyValueStore: AnyObject, Sendable {
     /// True when memory fills faster than it is written out: the owner should slow its writers down.
     var needsBackpressure: Bool { get }
 
+    /// What its memory is used for at the moment. Any thread.
+    var memory: StoreMemory { get }
+
     /// Writes everything applied so far to files; durable on return.
     func flush() throws(StorageError)
 

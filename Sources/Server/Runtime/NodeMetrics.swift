@@ -30,6 +30,7 @@ final class NodeMetrics: Sendable {
         text.family("strata_node_healthy", .gauge, "1 when the node knows a leader and its storage works.")
         text.sample("strata_node_healthy", [], status.isHealthy ? 1 : 0)
         write(gate.groups, to: &text)
+        Self.writeMemory(gate.storeMemory, groups: gate.groups, to: &text)
         return registry.exposition() + text.text
     }
 

@@ -3,6 +3,7 @@
 import Broker
 import Cluster
 import KeyValue
+import Storage
 import StrataNode
 import Synchronization
 
@@ -116,6 +117,9 @@ extension ServiceGate: StateHashService {
 }
 
 extension ServiceGate {
+    /// What the store's memory is used for, for metrics; nil before it is open.
+    var storeMemory: StoreMemory? { current?.store.memory }
+
     /// The states of all groups, for metrics.
     var groups: [(group: GroupID, status: GroupStatus)] { current?.statuses.all ?? [] }
 }

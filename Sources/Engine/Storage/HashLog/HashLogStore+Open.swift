@@ -38,7 +38,7 @@ extension HashLogStore {
         }
         let pages: PageSource
         do throws(MemoryError) {
-            pages = try PageSource(options.allocator)
+            pages = try PageSource(options.allocator).serving(.keyIndex)
         } catch {
             throw StorageError(error)
         }

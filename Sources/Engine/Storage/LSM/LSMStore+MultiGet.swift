@@ -38,7 +38,13 @@ extension LSMStore {
             if let read, !reads.contains(where: { $0.isSame(as: read) }) { reads.append(read) }
         }
         guard reads.count > 1 else { return }
-        let memory = reads.map { BlockBuffer.memory(for: $0.handle) }
+        var memory: [UnsafeMutableRawBufferPointer] = []
+        do throws(StorageError) {
+            for read in reads { memory.append(try BlockBuffer.memory(for: read.handle, read.table.allocator)) }
+        } catch {
+            for piece in memory { UnsafeRawBufferPointer(piece).freeBlock() }
+            throw error
+        }
         var operations = zip(reads, memory).map { read, memory in
             FileOperation(read.table.file, .read(into: memory, at: read.handle.offset))
         }

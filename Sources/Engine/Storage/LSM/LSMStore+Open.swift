@@ -41,7 +41,8 @@ extension LSMStore {
         let names = try disk { () throws(FileIOError) in try fileSystem.list(directory) }
         let files = names.compactMap { StoreFile($0) }
         var state = try recoverState(directory, fileSystem, options, files)
-        let cache = BlockCache(capacity: options.cacheBytes(pinned: 0), blockBytes: options.blockBytes)
+        let cache = BlockCache(
+            capacity: options.cacheBytes(pinned: 0), blockBytes: options.blockBytes, allocator: options.allocator)
         let tables = try openTables(state, directory, fileSystem, cache)
         // Numbers of files that no manifest knows are not used again: their blocks would carry the same identity.
         for file in files { state.nextNumber = max(state.nextNumber, (file.number ?? 0) + 1) }

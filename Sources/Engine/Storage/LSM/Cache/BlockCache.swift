@@ -2,6 +2,7 @@
 // compare-and-swap, no lock, no list. It must never give a block's memory back while somebody reads it, and never hold
 // more bytes than its budget, but for what readers pin at the moment.
 internal import Glibc
+internal import Memory
 internal import Synchronization
 
 final class BlockCache: @unchecked Sendable {
@@ -33,6 +34,8 @@ final class BlockCache: @unchecked Sendable {
         static let useMask: UInt64 = ~(use - 1)
     }
 
+    /// Who gives the blocks' memory.
+    let allocator: AllocatorKind
     private let slots: UnsafeMutableRawPointer
     private let allocation: UnsafeMutableRawPointer
     private let setMask: Int
@@ -43,13 +46,15 @@ final class BlockCache: @unchecked Sendable {
     private static let ways = 8
     /// After so many rounds every clock has run down.
     private static let clockRounds = 3
-    /// Bytes that a cached block takes besides its own.
-    private static let overheadBytes = 96
+    /// Bytes that a block of the usual size takes besides its own: slot, trailer, the memory's header and rounding.
+    private static let overheadBytes = 192
 
     /// - Parameters:
     ///   - capacity: bytes of blocks and their slots; 0 keeps nothing.
     ///   - blockBytes: the usual size of a block, from which the number of slots follows.
-    init(capacity: Int, blockBytes: Int) {
+    ///   - allocator: who gives the blocks' memory.
+    init(capacity: Int, blockBytes: Int, allocator: AllocatorKind = .system) {
+        self.allocator = allocator
         var sets = 1
         while sets * Self.ways * (blockBytes + Self.overheadBytes) < capacity * 3 / 2 { sets *= 2 }
         setMask = sets - 1
@@ -67,7 +72,7 @@ final class BlockCache: @unchecked Sendable {
         for number in 0..<(setMask + 1) * Self.ways {
             let slot = slots + number * Slot.bytes
             if Self.field(slot, Slot.state).pointee.load(ordering: .relaxed) & State.visible != 0 {
-                Self.memory(slot).deallocate()
+                UnsafeRawBufferPointer(Self.memory(slot)).freeBlock()
             }
         }
         free(allocation)
@@ -114,7 +119,7 @@ final class BlockCache: @unchecked Sendable {
     func insert(
         _ bytes: UnsafeRawBufferPointer, table: UInt64, offset: UInt64, isHigh: Bool = false
     ) -> BlockPin {
-        let total = bytes.count + Self.overheadBytes
+        let total = bytes.blockHeldBytes + Slot.bytes
         guard total <= capacity.load(ordering: .relaxed), let slot = claim(in: set(table, offset)) else {
             return BlockPin(owning: bytes)
         }
@@ -167,9 +172,9 @@ final class BlockCache: @unchecked Sendable {
             return false
         }
         guard Self.exchange(slot, seen, (seen & State.useMask) &+ State.use | State.busy) else { return false }
-        let memory = Self.memory(slot)
-        used.subtract(memory.count + Self.overheadBytes, ordering: .relaxed)
-        memory.deallocate()
+        let memory = UnsafeRawBufferPointer(Self.memory(slot))
+        used.subtract(memory.blockHeldBytes + Slot.bytes, ordering: .relaxed)
+        memory.freeBlock()
         if flag == 0 {
             Self.field(slot, Slot.state).pointee.store(
                 Self.field(slot, Slot.state).pointee.load(ordering: .relaxed) & State.useMask, ordering: .releasing)
@@ -227,7 +232,7 @@ struct BlockPin: ~Copyable, @unchecked Sendable {
         if let slot {
             BlockCache.field(slot, BlockCache.Slot.state).pointee.subtract(1, ordering: .releasing)
         } else {
-            bytes.deallocate()
+            bytes.freeBlock()
         }
     }
 }

@@ -10,8 +10,9 @@ final class MemTable: Sendable {
     /// - Parameter hasIndex: see ``LSMOptions/memtableHashIndex``.
     init(capacity: Int, source: PageSource, seed: UInt64, hasIndex: Bool = false) throws(StorageError) {
         do throws(MemoryError) {
-            list = try SkipList(capacity: capacity, source: source, seed: seed)
-            index = try MemTableIndex(memtableBytes: hasIndex ? capacity : nil, source: source)
+            list = try SkipList(capacity: capacity, source: source.serving(.memtable), seed: seed)
+            index = try MemTableIndex(
+                memtableBytes: hasIndex ? capacity : nil, source: source.serving(.memtableIndex))
         } catch {
             throw StorageError(error)
         }

@@ -2,6 +2,7 @@
 // in it, so that a block in the wrong place fails like a damaged one.
 internal import CEngine
 internal import FileIO
+internal import Memory
 
 /// Where a block's bytes lie in its file, the 8-byte trailer behind them not counted.
 struct BlockHandle: Hashable, Sendable {
@@ -80,22 +81,36 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
     /// Reads and checks one block.
     /// - Throws: ``StorageError/corruption(path:position:detail:)`` naming the block's place in the file.
     init(
-        reading handle: BlockHandle, kind: BlockKind, from file: any File, identity: TableIdentity
+        reading handle: BlockHandle, kind: BlockKind, from file: any File, identity: TableIdentity,
+        allocator: AllocatorKind = .system
     ) throws(StorageError) {
-        let memory = Self.memory(for: handle)
+        let memory = try Self.memory(for: handle, allocator)
         let count: Int
         do throws(StorageError) {
             count = try disk { () throws(FileIOError) in try file.read(into: memory, at: handle.offset) }
         } catch {
-            memory.deallocate()
+            UnsafeRawBufferPointer(memory).freeBlock()
             throw error
         }
         try self.init(taking: memory, count: count, of: handle, kind: kind, path: file.path, identity: identity)
     }
 
     /// Memory for a block as it lies in the file.
-    static func memory(for handle: BlockHandle) -> UnsafeMutableRawBufferPointer {
-        .allocate(byteCount: Int(handle.size) + BlockFrame.trailerBytes, alignment: alignment)
+    static func memory(
+        for handle: BlockHandle, _ allocator: AllocatorKind
+    ) throws(StorageError) -> UnsafeMutableRawBufferPointer {
+        try memory(bytes: Int(handle.size) + BlockFrame.trailerBytes, allocator)
+    }
+
+    private static func memory(
+        bytes: Int, _ allocator: AllocatorKind
+    ) throws(StorageError) -> UnsafeMutableRawBufferPointer {
+        do throws(MemoryError) {
+            return UnsafeMutableRawBufferPointer(
+                start: try MemoryPiece.allocate(bytes: bytes, from: allocator), count: bytes)
+        } catch {
+            throw StorageError(error)
+        }
     }
 
     /// Checks a block whose bytes were read into ``memory(for:)``. The memory belongs to this call, also when it throws.
@@ -113,19 +128,17 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
             }
             bytes = try Self.unpack(stored, compression, handle, path)
         } catch {
-            memory.deallocate()
+            UnsafeRawBufferPointer(memory).freeBlock()
             throw error
         }
-        memory.deallocate()
+        UnsafeRawBufferPointer(memory).freeBlock()
     }
-
-    private static let alignment = 64
 
     deinit {
-        bytes.deallocate()
+        bytes.freeBlock()
     }
 
-    /// Hands the memory over; whoever gets it deallocates it.
+    /// Hands the memory over; whoever gets it frees it with `freeBlock`.
     consuming func take() -> UnsafeRawBufferPointer {
         let bytes = bytes
         discard self
@@ -167,13 +180,27 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
             throw .corruption(
                 path: path, position: handle.offset, detail: "\(compression.name) data of an impossible size")
         }
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: alignment)
+        let memory = try memory(bytes: size, packed.blockAllocator)
         guard BlockCodec.unpack(packed, into: memory, compression) else {
-            memory.deallocate()
+            UnsafeRawBufferPointer(memory).freeBlock()
             throw .corruption(
                 path: path, position: handle.offset,
                 detail: "\(compression.name) data that does not unpack to \(size) bytes")
         }
         return UnsafeRawBufferPointer(memory)
     }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Gives back a block's memory, which ``BlockBuffer`` took.
+    func freeBlock() {
+        // A block has at least its header, so it has a base.
+        MemoryPiece.free(UnsafeMutableRawPointer(mutating: baseAddress!))
+    }
+
+    /// Where a block's memory came from.
+    var blockAllocator: AllocatorKind { MemoryPiece.allocator(of: baseAddress!) }
+
+    /// What a block's memory takes of its allocator.
+    var blockHeldBytes: Int { MemoryPiece.heldBytes(baseAddress!) }
 }

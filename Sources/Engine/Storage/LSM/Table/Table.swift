@@ -1,6 +1,7 @@
 // An open sorted table: footer, index and filter in memory, data blocks read and checked on demand. Immutable, so any
 // number of threads may read it; the file stays open until the last reader lets go, also when its name is gone.
 internal import FileIO
+internal import Memory
 
 final class Table: Sendable {
     let file: any File
@@ -22,6 +23,8 @@ final class Table: Sendable {
     private let partsEnd: UInt64
 
     private let cache: BlockCache?
+    /// Who gives the blocks' memory.
+    var allocator: AllocatorKind { cache?.allocator ?? .system }
 
     /// Opens a table and checks footer, index, filter and that the file is the one the manifest means.
     init(
@@ -43,8 +46,11 @@ final class Table: Sendable {
                 path: path, position: start,
                 detail: "this is table \(footer.identity.number) of store \(footer.identity.store)")
         }
-        let indexBuffer = try BlockBuffer(reading: footer.index, kind: .index, from: file, identity: identity)
-        let filterBuffer = try BlockBuffer(reading: footer.filter, kind: .filter, from: file, identity: identity)
+        let allocator = cache?.allocator ?? .system
+        let indexBuffer = try BlockBuffer(
+            reading: footer.index, kind: .index, from: file, identity: identity, allocator: allocator)
+        let filterBuffer = try BlockBuffer(
+            reading: footer.filter, kind: .filter, from: file, identity: identity, allocator: allocator)
         guard let index = BlockView(indexBuffer.bytes) else {
             throw .corruption(path: path, position: footer.index.offset, detail: "the index contradicts itself")
         }
@@ -115,7 +121,7 @@ final class Table: Sendable {
     var indexParts: Int { partEnds?.count ?? 0 }
 
     /// Bytes of index and filter, which stay in memory as long as the table is open. Parts of an index don't.
-    var pinnedBytes: Int { indexBuffer.bytes.count + filterBuffer.bytes.count }
+    var pinnedBytes: Int { indexBuffer.bytes.blockHeldBytes + filterBuffer.bytes.blockHeldBytes }
 
     /// A data block, from the cache or else read and checked.
     /// - Parameters:
@@ -125,7 +131,8 @@ final class Table: Sendable {
         let handle = try handle(number, keeping: keeping, &walk)
         if keeping { return try pin(handle, .data, number) }
         return BlockPin(
-            owning: try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity).take())
+            owning: try BlockBuffer(reading: handle, kind: .data, from: file, identity: identity, allocator: allocator)
+                .take())
     }
 
     private func handle(
@@ -160,7 +167,8 @@ final class Table: Sendable {
         if keeping {
             pin = try self.pin(handle, .indexPart, row)
         } else {
-            let block = try BlockBuffer(reading: handle, kind: .indexPart, from: file, identity: identity)
+            let block = try BlockBuffer(
+                reading: handle, kind: .indexPart, from: file, identity: identity, allocator: allocator)
             pin = BlockPin(owning: block.take())
         }
         guard let view = BlockView(pin.bytes, isKnown: pin.isKnown), view.count == ends[row] - start else {
@@ -173,7 +181,7 @@ final class Table: Sendable {
     /// A block in the cache, read and put there when it isn't.
     private func pin(_ handle: BlockHandle, _ kind: BlockKind, _ number: Int) throws(StorageError) -> BlockPin {
         if let pin = cache?.pin(table: identity.number, offset: handle.offset) { return pin }
-        let block = try BlockBuffer(reading: handle, kind: kind, from: file, identity: identity)
+        let block = try BlockBuffer(reading: handle, kind: kind, from: file, identity: identity, allocator: allocator)
         guard let cache else { return BlockPin(owning: block.take()) }
         // What contradicts itself must not be met again as known.
         guard BlockView(block.bytes) != nil else { throw contradiction(kind, number) }
@@ -206,7 +214,7 @@ final class Table: Sendable {
 
     /// Puts a block that was read with others into the cache. One that is damaged is left to who reads it alone.
     func keep(_ memory: UnsafeMutableRawBufferPointer, count: Int, of read: BlockRead) {
-        guard let cache else { return memory.deallocate() }
+        guard let cache else { return UnsafeRawBufferPointer(memory).freeBlock() }
         do throws(StorageError) {
             let block = try BlockBuffer(
                 taking: memory, count: count, of: read.handle, kind: .data, path: file.path, identity: identity)
@@ -239,7 +247,8 @@ final class Table: Sendable {
         let start = metadata.fileSize - UInt64(TableFooter.bytes)
         let bytes = try disk { () throws(FileIOError) in try file.read(count: TableFooter.bytes, at: start) }
         let footer = try TableFooter(bytes, path: file.path, fileSize: metadata.fileSize)
-        let buffer = try BlockBuffer(reading: footer.properties, kind: .properties, from: file, identity: identity)
+        let buffer = try BlockBuffer(
+            reading: footer.properties, kind: .properties, from: file, identity: identity, allocator: allocator)
         defer { extendLifetime(buffer) }
         guard let properties = TableProperties(buffer.bytes) else {
             throw .corruption(
