@@ -17,7 +17,7 @@ struct NodeStack {
         let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
             member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
-        let runtime = NodeRuntime(logger: logger, metrics: metrics)
+        let runtime = NodeRuntime(logger: logger, metrics: metrics, fileSystem: fileSystem)
         let gate = ServiceGate(directory: directory)
         let fatal = FatalSignal()
         let group = MultiThreadedEventLoopGroup.singleton

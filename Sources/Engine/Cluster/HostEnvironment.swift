@@ -35,24 +35,27 @@ public struct StorageWork: Sendable {
     public func perform(with later: [StorageWork] = []) -> StorageReceipt {
         let last = later.last ?? self
         do {
-            if let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState {
-                try hardStateFile.store(term: hardState.term, vote: hardState.vote?.rawValue ?? 0)
-            }
-            if let truncateFrom { try log.truncate(from: truncateFrom) }
-            var all = FrameBatch()
-            if later.isEmpty, frames.count == 1 {
-                all = frames[0]
-            } else {
-                for batch in frames { all.append(contentsOf: batch) }
-                for work in later {
-                    for batch in work.frames { all.append(contentsOf: batch) }
-                }
-            }
+            let all = try prepare(with: later)
             if !all.isEmpty { try log.append(all, durability: durability) }
             return StorageReceipt(group: group, sequence: last.sequence, failure: nil)
         } catch {
             return StorageReceipt(group: group, sequence: last.sequence, failure: "\(error)")
         }
+    }
+
+    /// Hard state and truncation; returns the entries that are left to append.
+    func prepare(with later: [StorageWork]) throws(SegmentedLogError) -> FrameBatch {
+        if let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState {
+            try hardStateFile.store(term: hardState.term, vote: hardState.vote?.rawValue ?? 0)
+        }
+        if let truncateFrom { try log.truncate(from: truncateFrom) }
+        if later.isEmpty, frames.count == 1 { return frames[0] }
+        var all = FrameBatch()
+        for batch in frames { all.append(contentsOf: batch) }
+        for work in later {
+            for batch in work.frames { all.append(contentsOf: batch) }
+        }
+        return all
     }
 
     /// True when `next` may share this work's write: same group, and nothing has to be cut in between.

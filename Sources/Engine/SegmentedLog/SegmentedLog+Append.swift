@@ -16,29 +16,53 @@ extension SegmentedLog {
     public func append(_ batch: FrameBatch, durability: WriteDurability) throws(SegmentedLogError) {
         if batch.isEmpty { return }
         try mutate { writer throws(SegmentedLogError) in
-            try checkContinues(batch)
-            try rollIfFull(&writer, adding: batch)
-            let start = state.withLock { Start($0) }
-            try allocate(&writer, start, adding: UInt64(batch.byteCount + FrameHeader.byteCount))
-            var mark: [UInt8] = []
-            if start.durableIndex > writer.markedIndex {
-                mark = Self.mark(end: start.end, durableIndex: start.durableIndex, position: start.position).encoded
-            }
-            // A durable write covers its own bytes only; older ones that are not durable need the sync of the file.
-            let coversAll = start.durableIndex == start.end.lastIndex
-            try write(
-                mark, batch, to: start.file, at: start.position,
-                durability: durability == .power && coversAll ? .power : .process)
-            if durability == .power && !coversAll {
-                try onDisk { () throws(FileIOError) in try start.file.sync() }
-            }
-            if !mark.isEmpty { writer.markedIndex = start.durableIndex }
-            let framesStart = start.position + UInt64(mark.count)
-            writer.allocatedEnd = max(writer.allocatedEnd, framesStart + UInt64(batch.byteCount))
-            state.withLock {
-                $0.publish(batch, at: framesStart, interval: options.indexIntervalBytes)
-                if durability == .power { $0.durableIndex = batch.lastIndex }
-            }
+            let append = try begin(&writer, batch, durability)
+            try write(append.mark, batch, to: append.start.file, at: append.start.position, append.ownDurability)
+            try finish(&writer, append, batch)
+        }
+    }
+
+    /// An append whose room was made and whose bytes were not written yet.
+    struct BegunAppend {
+        fileprivate(set) var start: Start
+        /// Encoded, in front of the batch; often empty.
+        fileprivate(set) var mark: [UInt8] = []
+        /// Of the write itself.
+        fileprivate(set) var ownDurability: WriteDurability
+        fileprivate var needsSync: Bool
+        fileprivate var isDurable: Bool
+    }
+
+    /// The first part: checks, closes a full segment, makes room, and says what to write where.
+    func begin(
+        _ writer: inout WriterState, _ batch: FrameBatch, _ durability: WriteDurability
+    ) throws(SegmentedLogError) -> BegunAppend {
+        try checkContinues(batch)
+        try rollIfFull(&writer, adding: batch)
+        let start = state.withLock { Start($0) }
+        try allocate(&writer, start, adding: UInt64(batch.byteCount + FrameHeader.byteCount))
+        // A durable write covers its own bytes only; older ones that are not durable need the sync of the file.
+        let coversAll = start.durableIndex == start.end.lastIndex
+        var append = BegunAppend(
+            start: start, ownDurability: durability == .power && coversAll ? .power : .process,
+            needsSync: durability == .power && !coversAll, isDurable: durability == .power)
+        if start.durableIndex > writer.markedIndex {
+            append.mark = Self.mark(end: start.end, durableIndex: start.durableIndex, position: start.position).encoded
+        }
+        return append
+    }
+
+    /// The last part, after the write: the sync where one is due, and everybody sees the batch.
+    func finish(_ writer: inout WriterState, _ append: BegunAppend, _ batch: FrameBatch) throws(SegmentedLogError) {
+        if append.needsSync {
+            try onDisk { () throws(FileIOError) in try append.start.file.sync() }
+        }
+        if !append.mark.isEmpty { writer.markedIndex = append.start.durableIndex }
+        let framesStart = append.start.position + UInt64(append.mark.count)
+        writer.allocatedEnd = max(writer.allocatedEnd, framesStart + UInt64(batch.byteCount))
+        state.withLock {
+            $0.publish(batch, at: framesStart, interval: options.indexIntervalBytes)
+            if append.isDurable { $0.durableIndex = batch.lastIndex }
         }
     }
 
@@ -68,7 +92,7 @@ extension SegmentedLog {
     }
 
     /// The log's end as one append sees it.
-    private struct Start {
+    struct Start {
         var file: any File
         var position: UInt64
         var end: LogEnd
@@ -114,7 +138,7 @@ extension SegmentedLog {
     }
 
     private func write(
-        _ mark: [UInt8], _ batch: FrameBatch, to file: any File, at position: UInt64, durability: WriteDurability
+        _ mark: [UInt8], _ batch: FrameBatch, to file: any File, at position: UInt64, _ durability: WriteDurability
     ) throws(SegmentedLogError) {
         try onDisk { () throws(FileIOError) in
             var failure: FileIOError?

@@ -51,6 +51,8 @@ public struct FileOperation {
 }
 
 extension FileSystem {
+    public var batchesGain: Bool { false }
+
     /// One after another: right for every backend, fast for none.
     public func perform(_ operations: inout [FileOperation]) {
         for position in operations.indices { operations[position].performAlone() }

@@ -15,6 +15,9 @@ public protocol FileSystem: AnyObject, Sendable {
     /// every one has its outcome. Operations on overlapping ranges must not meet in one batch.
     func perform(_ operations: inout [FileOperation])
 
+    /// True when a batch costs less than its operations one after another: the backend has them in flight together.
+    var batchesGain: Bool { get }
+
     /// Creates a directory and its missing parents. An existing directory is not an error.
     func createDirectory(_ path: String) throws(FileIOError)
 

@@ -34,6 +34,8 @@ public final class UringFileSystem: FileSystem {
         self.options = options
     }
 
+    public var batchesGain: Bool { true }
+
     public var statistics: UringStatistics { counters.statistics }
 
     public func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File {

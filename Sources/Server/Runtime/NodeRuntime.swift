@@ -32,14 +32,16 @@ final class NodeRuntime: Sendable {
     private let threads = Mutex<[WorkerThread]>([])
     private let logger: Logger
 
-    init(logger: Logger, metrics: NodeMetrics) {
+    init(logger: Logger, metrics: NodeMetrics, fileSystem: any FileSystem) {
         let wakeup = Wakeup()
         let inbox = HostInbox { wakeup.wake() }
         self.wakeup = wakeup
         self.inbox = inbox
         self.logger = logger
         storage = (0..<Self.storageThreads).map { number in
-            StorageThread(name: "strata-log-\(number)", inbox: inbox) { metrics.logWrite(nanoseconds: $0) }
+            StorageThread(name: "strata-log-\(number)", inbox: inbox, batches: fileSystem.batchesGain) {
+                metrics.logWrite(nanoseconds: $0)
+            }
         }
     }
 
@@ -50,6 +52,7 @@ final class NodeRuntime: Sendable {
         var status: NodeStatusReader
         var statuses: StatusTable
         var stateHash: any StateHashService
+        var store: any KeyValueStore
     }
 
     /// Opens a node on its own thread and runs it there until ``stop()``.
@@ -71,7 +74,8 @@ final class NodeRuntime: Sendable {
                     continuation.resume(
                         returning: Services(
                             keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses,
-                            stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking)))
+                            stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking),
+                            store: node.store))
                     run(node, status: status, failed: failed)
                 } catch {
                     continuation.resume(throwing: error)

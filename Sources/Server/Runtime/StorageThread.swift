@@ -11,12 +11,17 @@ final class StorageThread: @unchecked Sendable {
     private var queue: [StorageWork] = []
     private var stopped = false
     private let inbox: HostInbox
+    private let batches: Bool
     private let measured: @Sendable (_ nanoseconds: UInt64) -> Void
     private let thread = Mutex<WorkerThread?>(nil)
 
-    /// - Parameter measured: told how long each write with its sync took.
-    init(name: String, inbox: HostInbox, measured: @escaping @Sendable (UInt64) -> Void) {
+    /// - Parameters:
+    ///   - measured: told how long each write with its sync took.
+    ///   - batches: all groups' writes of a turn go to the disk as one batch; otherwise one after another, each told of
+    ///     as soon as it is done.
+    init(name: String, inbox: HostInbox, batches: Bool, measured: @escaping @Sendable (UInt64) -> Void) {
         self.inbox = inbox
+        self.batches = batches
         self.measured = measured
         let worker = WorkerThread(name: name) { [self] in loop() }
         thread.withLock { $0 = worker }
@@ -40,11 +45,20 @@ final class StorageThread: @unchecked Sendable {
 
     private func loop() {
         while let works = next() {
-            for run in Self.runs(of: works) {
-                let start = monotonicNanoseconds()
-                let receipt = run[0].perform(with: Array(run.dropFirst()))
-                measured(monotonicNanoseconds() - start)
-                inbox.post(.stored(receipt), lane: .control)
+            for wave in StorageTurn(works).waves {
+                if batches, wave.count > 1 {
+                    let start = monotonicNanoseconds()
+                    let receipts = StorageTurn.performTogether(wave)
+                    measured(monotonicNanoseconds() - start)
+                    for receipt in receipts { inbox.post(.stored(receipt), lane: .control) }
+                    continue
+                }
+                for run in wave {
+                    let start = monotonicNanoseconds()
+                    let receipt = run[0].perform(with: Array(run.dropFirst()))
+                    measured(monotonicNanoseconds() - start)
+                    inbox.post(.stored(receipt), lane: .control)
+                }
             }
         }
     }
@@ -59,18 +73,5 @@ final class StorageThread: @unchecked Sendable {
         let works = queue
         queue = []
         return works
-    }
-
-    /// Works that can share one write, in order within each group.
-    static func runs(of works: [StorageWork]) -> [[StorageWork]] {
-        var runs: [[StorageWork]] = []
-        for work in works {
-            if let position = runs.lastIndex(where: { $0[0].group == work.group }), runs[position][0].canAbsorb(work) {
-                runs[position].append(work)
-            } else {
-                runs.append([work])
-            }
-        }
-        return runs
     }
 }
