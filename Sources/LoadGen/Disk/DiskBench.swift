@@ -14,8 +14,9 @@ struct DiskBench {
     static func run(_ command: DiskCommand) throws(LoadGenError) -> String {
         try command.check()
         var options = UringOptions()
-        options.inFlightMax = command.depth
-        options.perEnterMax = command.perEnter
+        // The logs of a turn go in with one call; the reads of a batch one by one, so that the device is busy at once.
+        options.inFlightMax = max(command.depth, command.logs)
+        options.perEnterMax = max(command.perEnter, command.logs)
         if command.ringAlone { options.batchMin = 1 }
         let choice = IOBackend(command.io, options)
         let bench = DiskBench(command: command, backend: choice.fileSystem)
@@ -38,27 +39,34 @@ struct DiskBench {
 
     private func measure(_ path: String) throws(FileIOError) -> Tally {
         let caching: FileCaching = command.direct ? .direct : .buffered
-        try prepare(path)
-        let file = try backend.open(path, .readWrite, caching)
+        var files: [any File] = []
+        for number in 0..<command.logs {
+            try prepare("\(path)-\(number)")
+            files.append(try backend.open("\(path)-\(number)", .readWrite, caching))
+        }
         let memory = UnsafeMutableRawBufferPointer.allocate(
             byteCount: command.blockSize * Self.batch(command.depth), alignment: FileCaching.alignmentBytes)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0x5a)
         switch command.pattern {
-        case .randread: return try readAtRandom(file, memory)
-        case .append: return try append(file, UnsafeRawBufferPointer(memory))
+        case .randread: return try readAtRandom(files[0], memory)
+        case .append where files.count == 1: return try append(files[0], UnsafeRawBufferPointer(memory))
+        case .append: return try append(files, UnsafeRawBufferPointer(memory))
         }
     }
 
     /// Requests of one batch: several depths, so that the device stays busy while a batch goes round.
     private static func batch(_ depth: Int) -> Int { depth == 1 ? 1 : depth * 16 }
 
+    /// Of each file.
+    private var fileBytes: Int { command.fileSize / command.logs }
+
     private func prepare(_ path: String) throws(FileIOError) {
         let file = try backend.open(path, .create)
         switch (command.pattern, command.file) {
         case (.append, .growing): break
-        case (.append, .preallocated): try file.reserve(at: 0, count: UInt64(command.fileSize))
-        case (.append, .recycled), (.randread, _): try file.zeroFill(at: 0, count: UInt64(command.fileSize))
+        case (.append, .preallocated): try file.reserve(at: 0, count: UInt64(fileBytes))
+        case (.append, .recycled), (.randread, _): try file.zeroFill(at: 0, count: UInt64(fileBytes))
         }
         try file.sync()
         // Cold reads: what the preparation left in the page cache is dropped. Only advice, as for fio's own.
@@ -130,6 +138,35 @@ struct DiskBench {
         return tally
     }
 
+    /// A block to each log, all durable before the next turn: what a node does whose partitions all have entries.
+    private func append(_ files: [any File], _ memory: UnsafeRawBufferPointer) throws(FileIOError) -> Tally {
+        var tally = Tally()
+        let block = UnsafeRawBufferPointer(rebasing: memory[..<command.blockSize])
+        let begun = MonotonicClock.now()
+        var last = begun
+        let end = begun + UInt64(command.seconds * 1e9)
+        var position: UInt64 = 0
+        while last < end {
+            let durability: WriteDurability = command.dsync ? .power : .process
+            try perform(files.map { FileOperation($0, .write([block], at: position, durability: durability)) })
+            if !command.dsync { try perform(files.map { FileOperation($0, .sync) }) }
+            position += UInt64(command.blockSize)
+            let now = MonotonicClock.now()
+            tally.operations += files.count
+            tally.latencies.record(now - last)
+            last = now
+            if command.file != .growing, position + UInt64(command.blockSize) > UInt64(fileBytes) { break }
+        }
+        tally.seconds = MonotonicClock.seconds(from: begun, to: last)
+        return tally
+    }
+
+    private func perform(_ operations: [FileOperation]) throws(FileIOError) {
+        var batch = operations
+        backend.perform(&batch)
+        for operation in batch { _ = try operation.get() }
+    }
+
     private func check(_ moved: Int, _ file: any File) throws(FileIOError) {
         guard moved == command.blockSize else {
             throw FileIOError(
@@ -146,7 +183,7 @@ struct DiskBench {
         text += "\(NumberText.fixed(tally.seconds, 3)) seconds \(tally.operations) operations; "
         text += "io=\(choice.kind.rawValue) direct=\(command.direct) depth=\(command.depth) block=\(command.blockSize)"
         if command.pattern == .append {
-            text += " file=\(command.file.rawValue) sync=\(command.dsync ? "dsync" : "fdatasync")"
+            text += " logs=\(command.logs) file=\(command.file.rawValue) sync=\(command.dsync ? "dsync" : "fdatasync")"
         }
         if let uring = choice.uringStatistics, uring.submitted > 0 {
             text += "; \(NumberText.fixed(uring.submittedPerEnter, 1)) requests per enter, "

@@ -45,11 +45,14 @@ struct DiskCommand: ParsableCommand {
     @Option(help: "Bytes of a request.")
     var blockSize = 4096
 
-    @Option(help: "Bytes of the file.")
+    @Option(help: "Bytes of the file, of all --logs together.")
     var fileSize = 512 << 20
 
     @Option(help: "The file of an append at the start: growing, preallocated or recycled.")
     var file = DiskFileState.recycled
+
+    @Option(help: "Logs that an append adds a block to in each turn, all of them given to the backend at once.")
+    var logs = 1
 
     @Flag(help: "Append with one durable write (RWF_DSYNC) in place of a write and a sync.")
     var dsync = false
@@ -81,6 +84,11 @@ struct DiskCommand: ParsableCommand {
         guard perEnter >= 1, perEnter <= 256 else { throw LoadGenError.usage("--per-enter must be between 1 and 256") }
         guard pattern == .randread || depth == 1 else {
             throw LoadGenError.usage("append waits for each block before the next: leave --depth out")
+        }
+        guard logs >= 1, logs <= 256 else { throw LoadGenError.usage("--logs must be between 1 and 256") }
+        guard pattern == .append || logs == 1 else { throw LoadGenError.usage("--logs is for append") }
+        guard fileSize / logs >= blockSize else {
+            throw LoadGenError.usage("--file-size is for all --logs together: each needs room for --block-size")
         }
         guard seconds >= 0.1, seconds <= 600 else {
             throw LoadGenError.usage("--seconds must be between 0.1 and 600")

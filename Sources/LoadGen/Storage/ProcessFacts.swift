@@ -16,6 +16,11 @@ enum ProcessFacts {
         field("VmHWM", in: "/proc/self/status").map { $0 * 1024 }
     }
 
+    /// The resident size now.
+    static var residentBytes: UInt64? {
+        field("VmRSS", in: "/proc/self/status").map { $0 * 1024 }
+    }
+
     /// Makes the peak begin at today's size (proc(5), `clear_refs`); false where that is not allowed.
     static func resetPeak() -> Bool {
         let file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)

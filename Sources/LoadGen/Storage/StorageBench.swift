@@ -17,6 +17,8 @@ struct StorageTally: Sendable {
     /// Only when every operation was timed.
     var latencies: LatencyHistogram?
     var failure: String?
+    /// Memory of the process, twice a second; only of mixed.
+    var residentBytes: [UInt64] = []
 
     var seconds: Double { MonotonicClock.seconds(from: start, to: end) }
 }
@@ -66,11 +68,13 @@ struct StorageBench: Sendable {
         switch verb {
         case .fillseq, .fillrandom, .overwrite, .fillsync: try write(verb, thread, until: nil, &tally)
         case .readrandom, .readmissing, .readwhilewriting: try get(verb, thread, &tally)
+        case .mixed: try mix(thread, &tally)
         case .multireadrandom: try multiGet(thread, &tally)
         case .readseq: try readInOrder(&tally)
         case .seekrandom: try seek(thread, &tally)
         case .flush: try once(&tally) { () throws(StorageError) in try subject.store.flush() }
         case .waitforcompaction: try once(&tally) { () throws(StorageError) in try subject.settle() }
+        case .dropcache: try once(&tally) { () throws(StorageError) in subject.dropPageCache() }
         case .compact: try once(&tally) { () throws(StorageError) in try tree.compact() }
         }
     }

@@ -60,6 +60,15 @@ struct StorageCommand: ParsableCommand {
     @Option(help: "Bytes of the block cache, indexes and filters included (default: what the engine's budget leaves).")
     var cacheSize: Int?
 
+    @Option(help: "Bytes that memtables, cache, indexes and filters take together, in place of --cache-size.")
+    var memoryBudget: Int?
+
+    @Option(help: "Seconds of mixed (default: --writes operations of each thread).")
+    var duration: Double?
+
+    @Option(help: "Operations per second of mixed, all threads together (default: as fast as it goes).")
+    var rate: Double?
+
     @Option(help: "Compression of blocks: none, lz4 or zstd.")
     var compression = "none"
 
@@ -139,6 +148,18 @@ struct StorageCommand: ParsableCommand {
         try Self.check("write-buffer-size", writeBufferSize, 1 << 20...4 << 30)
         try Self.check("max-write-buffer-number", maxWriteBufferNumber, 2...64)
         if let cacheSize { try Self.check("cache-size", cacheSize, 0...StoragePlan.cacheBytesMax) }
+        if let memoryBudget {
+            try Self.check(
+                "memory-budget", memoryBudget, maxWriteBufferNumber * writeBufferSize...StoragePlan.cacheBytesMax)
+            if cacheSize != nil { throw LoadGenError.usage("give --memory-budget or --cache-size, not both") }
+        }
+        if let duration, !(0.1...86_400).contains(duration) {
+            throw LoadGenError.usage("--duration must be between 0.1 and 86400 seconds")
+        }
+        if let rate, !(1...1e9).contains(rate) { throw LoadGenError.usage("--rate must be between 1 and 1000000000") }
+        if duration != nil || rate != nil, !verbs.contains(.mixed) {
+            throw LoadGenError.usage("--duration and --rate are for mixed")
+        }
         if verbs.isEmpty { throw LoadGenError.usage("name at least one verb, such as fillrandom") }
         if sync, disableWal {
             throw LoadGenError.usage("--sync needs the write-ahead log that --disable-wal leaves out: give one of them")
@@ -150,7 +171,8 @@ struct StorageCommand: ParsableCommand {
             verbs: verbs, keys: num, reads: reads ?? num, writes: writes ?? num, keyBytes: keySize,
             valueBytes: valueSize, batch: batchSize, threads: threads, seekNexts: seekNexts, bloomBits: bloomBits,
             blockBytes: blockSize, memtableBytes: writeBufferSize, memtables: maxWriteBufferNumber,
-            hasMemtableIndex: memtableHashIndex, cacheBytes: cacheSize, compression: compression, io: io,
+            hasMemtableIndex: memtableHashIndex, cacheBytes: cacheSize, budgetBytes: memoryBudget, seconds: duration,
+            rate: rate, compression: compression, io: io,
             allocator: allocator, engine: engine, seed: seed,
             usesExisting: useExistingDb, isSynced: sync,
             hasLog: !disableWal, isTimed: histogram)
@@ -187,6 +209,12 @@ struct StoragePlan: Sendable {
     var hasMemtableIndex: Bool
     /// Nil: the engine's default.
     var cacheBytes: Int?
+    /// Nil: the engine's default, or what follows from `cacheBytes`.
+    var budgetBytes: Int?
+    /// Of mixed; nil: as many operations as `writes`.
+    var seconds: Double?
+    /// Operations per second of mixed; nil: no limit.
+    var rate: Double?
     var compression: String
     var io: IOBackendKind
     var allocator: AllocatorKind

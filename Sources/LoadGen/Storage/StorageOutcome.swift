@@ -56,7 +56,17 @@ struct StorageOutcome: Sendable {
         } else {
             text += "bytes written unknown"
         }
-        return text + ", peak memory " + (peakBytes.map { "\($0 >> 20) MiB" } ?? "unknown")
+        text += ", peak memory " + (peakBytes.map { "\($0 >> 20) MiB" } ?? "unknown")
+        if let steadyBytes { text += ", steady memory \(steadyBytes >> 20) MiB" }
+        if verb == .mixed, let budget = plan.budgetBytes { text += " of a budget of \(budget >> 20) MiB" }
+        return text
+    }
+
+    /// The median of the second half of the samples.
+    var steadyBytes: UInt64? {
+        let samples = tallies.flatMap(\.residentBytes)
+        let later = samples[(samples.count / 2)...].sorted()
+        return later.isEmpty ? nil : later[later.count / 2]
     }
 
     /// Nil unless operations were timed.
@@ -106,6 +116,12 @@ struct StorageOutcome: Sendable {
         gauge("loadgen_storage_payload_bytes", "Keys and values that the verb moved.") { Double($0.bytes) }
         gauge("loadgen_storage_peak_resident_bytes", "Peak memory of the process during the verb.") {
             $0.peakBytes.map { Double($0) }
+        }
+        gauge("loadgen_storage_steady_resident_bytes", "Memory of the process in the second half of mixed, median.") {
+            $0.steadyBytes.map { Double($0) }
+        }
+        gauge("loadgen_storage_budget_bytes", "The memory budget that mixed was given.") {
+            $0.verb == .mixed ? $0.plan.budgetBytes.map { Double($0) } : nil
         }
         gauge("loadgen_storage_found", "Reads and seeks that found their key.") { Double($0.found) }
         return text.text

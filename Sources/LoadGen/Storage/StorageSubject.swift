@@ -15,6 +15,7 @@ final class StorageSubject: Sendable {
     /// The store with its write-ahead log around `store`, when the run keeps one.
     private let standalone: StandaloneStore?
     private let log = Mutex(Log())
+    private let folder: String
     private let isClosing = Atomic<Bool>(false)
     private let failure = Mutex<StorageError?>(nil)
     private let finished = Atomic<Bool>(false)
@@ -52,6 +53,7 @@ final class StorageSubject: Sendable {
     /// Opens the store in `folder`, made by an earlier call, or a new one.
     init(_ plan: StoragePlan, _ backend: IOBackend, folder: String, isFresh: Bool) throws(LoadGenError) {
         try Self.prepare(folder, isFresh: isFresh)
+        self.folder = folder
         let other = folder + "/" + Self.name(hasLog: !plan.hasLog)
         if FileManager.default.fileExists(atPath: other) {
             throw LoadGenError.usage(
@@ -63,6 +65,7 @@ final class StorageSubject: Sendable {
         options.sealedMemtablesMax = plan.memtables - 1
         options.memtableHashIndex = plan.hasMemtableIndex
         // The engine has one budget; db_bench counts memtables and cache apart.
+        if let budget = plan.budgetBytes { options.memoryBudgetBytes = budget }
         if let cache = plan.cacheBytes { options.memoryBudgetBytes = plan.memtables * plan.memtableBytes + cache }
         options.allocator = plan.allocator
         options.blockBytes = plan.blockBytes
@@ -157,6 +160,21 @@ final class StorageSubject: Sendable {
                 throw .readOnly("no memtable was written out for \(Int(Self.brakeSecondsMax)) s")
             }
             MonotonicClock.sleep(seconds: Self.brakeSeconds)
+        }
+    }
+
+    /// Scans give keys in order; an engine without order sorts all of them for each.
+    var isOrdered: Bool { tree != nil }
+
+    /// Writes the store's files back and asks the kernel to forget their pages. Only advice, as for fio's own cold reads.
+    func dropPageCache() {
+        let files = FileManager.default.enumerator(atPath: folder)
+        while let name = files?.nextObject() as? String {
+            let descriptor = open(folder + "/" + name, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else { continue }
+            fdatasync(descriptor)
+            posix_fadvise(descriptor, 0, 0, Int32(POSIX_FADV_DONTNEED))
+            Glibc.close(descriptor)
         }
     }
 

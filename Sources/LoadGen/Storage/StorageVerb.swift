@@ -6,6 +6,10 @@ enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
     case fillseq, fillrandom, overwrite, fillsync
     case readrandom, multireadrandom, readmissing, readseq, seekrandom, readwhilewriting
     case compact, flush, waitforcompaction
+    /// Not of db_bench: puts, gets and scans together, for memory under load; see --duration, --rate, --memory-budget.
+    case mixed
+    /// Not of db_bench: what the page cache holds of the store is written and dropped, so that the next verb reads cold.
+    case dropcache
 
     /// Begins with an empty store unless --use-existing-db was given.
     var startsFresh: Bool {
@@ -17,7 +21,7 @@ enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
 
     var writes: Bool {
         switch self {
-        case .fillseq, .fillrandom, .overwrite, .fillsync, .readwhilewriting: true
+        case .fillseq, .fillrandom, .overwrite, .fillsync, .readwhilewriting, .mixed: true
         default: false
         }
     }
@@ -35,16 +39,17 @@ enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
         switch self {
         case .fillseq, .fillrandom, .overwrite, .fillsync: "put"
         case .readrandom, .multireadrandom, .readmissing, .readwhilewriting: "get"
+        case .mixed: "mixed"
         case .readseq: "next"
         case .seekrandom: "seek"
-        case .compact, .flush, .waitforcompaction: rawValue
+        case .compact, .flush, .waitforcompaction, .dropcache: rawValue
         }
     }
 
     /// Runs once and by itself, whatever --threads and --num say.
     var isSingle: Bool {
         switch self {
-        case .compact, .flush, .waitforcompaction: true
+        case .compact, .flush, .waitforcompaction, .dropcache: true
         default: false
         }
     }
