@@ -18,7 +18,7 @@ svg .band { fill: var(--band); }
 .better { fill: var(--better); stroke: var(--better); color: var(--better); } .worse { fill: var(--worse);
   stroke: var(--worse); color: var(--worse); } .same { fill: var(--same); stroke: var(--same); color: var(--same); }
 .unsure { fill: var(--unsure); stroke: var(--unsure); color: var(--unsure); }
-table { border-collapse: collapse; width: 100%; } th, td { border-bottom: 1px solid var(--rule); padding: .3em .6em;
+table { border-collapse: collapse; width: 100%; } .heat { margin: 1em 0 2em; } th, td { border-bottom: 1px solid var(--rule); padding: .3em .6em;
   text-align: right; } th:first-child, td:first-child { text-align: left; }
 """
 
@@ -60,9 +60,56 @@ def markdown(result):
         before, after = shown(row)
         text += f"| {row['row']} | {row['other_side']} by {row['baseline_side']} | {before} | {after} | **{row['ratio']:.3f}** "
         text += f"| {row['low']:.3f} … {row['high']:.3f} | {100 * row['noise']:.1f} % | {row['verdict']} |\n"
+    if result["kind"] == "matrix":
+        text += "\n" + matrix(result["rows"])
     for failure in result["failures"]:
         text += f"\nNot measured: {failure}\n"
     return text
+
+
+def grid(rows):
+    """-> (names of rows, names of sides, {(row, side): row}), in the order of the measurements."""
+    names = list(dict.fromkeys(row["row"] for row in rows))
+    others = list(dict.fromkeys(row["other_side"] for row in rows))
+    return names, others, {(row["row"], row["other_side"]): row for row in rows}
+
+
+def matrix(rows):
+    """Ratios by row and side; in bold what has a verdict."""
+    names, others, cells = grid(rows)
+    baseline = rows[0]["baseline_side"] if rows else ""
+    text = f"Ratios to {baseline}; bold ones have a verdict:\n\n| row | {' | '.join(others)} |\n|---|{'--:|' * len(others)}\n"
+    for name in names:
+        text += f"| {name} |"
+        for other in others:
+            row = cells.get((name, other))
+            ratio = f"{row['ratio']:.2f}" if row else "–"
+            text += f" **{ratio}** |" if row and COLOURS[row["verdict"]] in ("better", "worse") else f" {ratio} |"
+        text += "\n"
+    return text
+
+
+def heat(rows):
+    """The same as a table whose cells are the greener the better and the redder the worse; pale ones have no verdict."""
+    names, others, cells = grid(rows)
+    if not names:
+        return ""
+    text = "<table class=\"heat\"><tr><th>" + html.escape(f"ratio to {rows[0]['baseline_side']}") + "</th>"
+    text += "".join(f"<th>{html.escape(other)}</th>" for other in others) + "</tr>\n"
+    for name in names:
+        text += f"<tr><td>{html.escape(name)}</td>"
+        for other in others:
+            row = cells.get((name, other))
+            if row is None:
+                text += "<td>–</td>"
+                continue
+            colour = "better" if row["ratio"] >= 1 else "worse"
+            # Full colour at twice or half the baseline.
+            share = min(abs(math.log2(row["ratio"])), 1) * (1 if COLOURS[row["verdict"]] in ("better", "worse") else 0.25)
+            text += f'<td style="background: color-mix(in srgb, var(--{colour}) {100 * share:.0f}%, transparent)">'
+            text += f'{row["ratio"]:.2f} {html.escape(row["verdict"])}</td>'
+        text += "</tr>\n"
+    return text + "</table>\n"
 
 
 def page(result):
@@ -71,6 +118,8 @@ def page(result):
     text += f"<title>Compared: {html.escape(result['kind'])}</title><style>{STYLE}</style></head><body>\n"
     text += f"<h1>Compared: {html.escape(result['kind'])}</h1>\n<p>{html.escape(words(result))}</p>\n"
     text += f"<p>{html.escape(explanation(result))}</p>\n{forest(result['rows'])}\n"
+    if result["kind"] == "matrix":
+        text += heat(result["rows"])
     text += "<table><tr><th>row</th><th>side</th><th>baseline</th><th>side</th><th>ratio</th><th>interval</th><th>noise ±</th>"
     text += "<th>verdict</th></tr>\n"
     for row in result["rows"]:

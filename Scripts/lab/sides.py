@@ -123,11 +123,19 @@ def measurements(kind, depends):
         disk("random read QD32, buffered, cold at the start", reads + ["--depth=32"]),
         disk("cold random read QD32, direct", reads + ["--depth=32", "--direct"]),
     ]
+    for logs in (6, 64):
+        found.append(disk(f"append to {logs} logs in a turn, durable writes", append + ["--dsync", f"--logs={logs}"]))
+    found.append(disk("append, write + fdatasync through the ring", append + ["--ring-alone"]))
     ordered = kind != "engines"
     small = ["--disable-wal", "--write-buffer-size=8388608", "--cache-size=8388608"]
     verbs = ["fillrandom", "flush-", "waitforcompaction-", "readrandom"]
     found.append(storage("store", verbs + (["multireadrandom", "overwrite-", "flush-", "compact"] if ordered else []), small,
                          400_000))
+    if ordered:
+        # Blocks that no cache holds: a hundredth of the data is read in groups of 32 keys, then all of it is compacted.
+        cold = small + ["--value-size=1000", "--reads=6400"]
+        found.append(storage("cold store", ["fillrandom-", "flush-", "waitforcompaction-", "overwrite-", "flush-",
+                                            "waitforcompaction-", "dropcache-", "multireadrandom", "dropcache-", "compact"], cold, 400_000))
     found.append(storage("log", ["fillsync"], ["--threads=4"], 4000))
     found.append(server("server, 6 partitions,", ["--partitions=6"], ["ingest", "kv_write", "kv_read"]))
     found.append(server("server, 64 partitions,", ["--partitions=64"], ["ingest"]))

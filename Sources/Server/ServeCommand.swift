@@ -83,6 +83,7 @@ struct ServeCommand: AsyncParsableCommand {
             fileSystem = fault.wrap(fileSystem, folder: configuration.data, seed: seed)
         }
         configuration.switches.io = backend.kind
+        configuration.switches.fault = configuration.fault.map { "\($0)" }
         let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
         let member = Member(
             name: folder.identity.name, incarnation: folder.identity.incarnation,

@@ -83,6 +83,7 @@ import Testing
         #expect(facts.backend == "posix" && facts.transport == "grpc" && facts.durability == "fsync")
         #expect(ServerFacts.parse("nothing") == ServerFacts())
         #expect(ServerFacts.parse("strata_node_info{broken") == ServerFacts())
+        #expect(ServerFacts.parse("strata_node_info{fault=\"disk-slow=5\",engine=\"lsm\"} 1\n").fault == "disk-slow=5")
     }
 
     @Test func processUsageSurvivesOddNames() throws {

@@ -75,10 +75,12 @@ public struct RunIdentity: Codable, Hashable, Sendable {
     public var topology: String
     public var engine: String
     public var transport: String
+    /// What the disks were made to do wrong; nil in an honest run.
+    public var fault: String?
 
     public init(
         host: String, backend: String, allocator: String, durability: String, topology: String, engine: String,
-        transport: String
+        transport: String, fault: String? = nil
     ) {
         self.host = host
         self.backend = backend
@@ -87,6 +89,7 @@ public struct RunIdentity: Codable, Hashable, Sendable {
         self.topology = topology
         self.engine = engine
         self.transport = transport
+        self.fault = fault
     }
 
     /// In the order in which they are printed.
@@ -94,7 +97,7 @@ public struct RunIdentity: Codable, Hashable, Sendable {
         [
             ("host", host), ("backend", backend), ("allocator", allocator), ("durability", durability),
             ("topology", topology), ("engine", engine), ("transport", transport),
-        ]
+        ] + (fault.map { [("fault", $0)] } ?? [])
     }
 }
 

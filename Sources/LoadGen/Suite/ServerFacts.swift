@@ -9,6 +9,9 @@ struct ServerFacts: Hashable, Sendable {
     var engine = ServerFacts.unknown
     var transport = ServerFacts.unknown
 
+    /// Nil when the disks are left alone.
+    var fault: String?
+
     static let unknown = "unknown"
     private static let metric = "strata_node_info"
 
@@ -33,6 +36,7 @@ struct ServerFacts: Hashable, Sendable {
             case "durability": facts.durability = value
             case "engine": facts.engine = value
             case "transport": facts.transport = value
+            case "fault": facts.fault = value
             default: break
             }
         }

@@ -108,6 +108,7 @@ final class Suite {
         report.identity.durability = facts.durability
         report.identity.engine = facts.engine
         report.identity.transport = facts.transport
+        report.identity.fault = facts.fault
         report.nameRun(started: started)
     }
 

@@ -11,6 +11,8 @@ struct Switches: Sendable {
     var engine = StorageEngineKind.lsm
     /// How peers talk.
     var transport = PeerTransportKind.tcp
+    /// What the disk is made to do wrong, when something is.
+    var fault: String?
     /// What an acknowledged write has been through.
     var durability = "quorum-fsync"
 
@@ -19,6 +21,6 @@ struct Switches: Sendable {
             ("backend", io.rawValue), ("allocator", allocator.rawValue), ("engine", engine.rawValue),
             ("transport", transport.rawValue),
             ("durability", durability),
-        ]
+        ] + (fault.map { [("fault", $0)] } ?? [])
     }
 }
