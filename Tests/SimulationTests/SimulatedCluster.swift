@@ -46,6 +46,10 @@ final class SimulatedNode: HostEnvironment {
     private var storageQueue: [StorageWork] = []
     private var storageBusy = false
     private var wakeFlag = WakeFlag()
+    /// The process stands still, or its log's disk does, until then.
+    var pausedUntil: UInt64 = 0
+    var diskStalledUntil: UInt64 = 0
+    private var storageSince: UInt64?
     /// Counts scheduled turns; only the newest one is run.
     private var schedule = 0
 
@@ -71,6 +75,7 @@ final class SimulatedNode: HostEnvironment {
         executor = SimulatedExecutor()
         storageQueue = []
         storageBusy = false
+        storageSince = nil
         var options = Node.Options(directory: "data", seed: cluster.world.random.next())
         options.log.segmentBytes = 16 * 1024
         options.storage.lsm.memtableBytes = 64 * 1024
@@ -113,6 +118,7 @@ final class SimulatedNode: HostEnvironment {
 
     private func turn() {
         guard let node, let inbox else { return }
+        guard cluster.world.now >= pausedUntil else { return scheduleTurn(after: pausedUntil - cluster.world.now) }
         let due = node.host.poll(now: cluster.world.now)
         for work in executor.takeAll() { work() }
         if cluster.world.random.chance(0.02) { _ = try? node.store.performMaintenance() }
@@ -128,17 +134,22 @@ final class SimulatedNode: HostEnvironment {
     private func runStorage(_ epoch: Int) {
         guard epoch == self.epoch, !storageBusy, !storageQueue.isEmpty else { return }
         storageBusy = true
-        let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
+        storageSince = cluster.world.now
+        var delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
+        if diskStalledUntil > cluster.world.now { delay += diskStalledUntil - cluster.world.now }
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
             let work = storageQueue.removeFirst()
             let receipt = work.perform()
             cluster.world.note(work.group.rawValue, work.sequence)
             storageBusy = false
+            storageSince = nil
             post(.stored(receipt), lane: .control)
             runStorage(epoch)
         }
     }
+
+    func storageBusySince() -> UInt64? { storageSince }
 
     func fetch(_ fetch: LogFetch) {
         let epoch = epoch
@@ -163,6 +174,8 @@ final class SimulatedCluster {
     var syncDelayMax: UInt64 = 3_000_000
     /// Nodes that nobody hears and that hear nobody.
     var isolated: [NodeID] = []
+    /// Everything that was sent so far.
+    private(set) var bytesSent = 0
 
     init(seed: UInt64, size: Int = 3) throws {
         world = SimulatedWorld(seed: seed)
@@ -184,6 +197,7 @@ final class SimulatedCluster {
 
     func deliver(_ messages: [UInt8], lane: PeerLane, from: NodeID, to: NodeID) {
         world.note(from.rawValue, to.rawValue, UInt64(messages.count))
+        bytesSent += messages.count
         guard !isolated.contains(from), !isolated.contains(to), !world.random.chance(lossProbability) else { return }
         guard let target = nodes.first(where: { $0.member.id == to }) else { return }
         let epoch = target.epoch

@@ -24,6 +24,8 @@ public final class Partition: Sendable {
         var body: @Sendable () -> Void
     }
     private let state = Mutex(State())
+    /// True while somebody waits; a look at it spares ``expire(now:)`` the lock.
+    private let hasWaiters = Atomic<Bool>(false)
 
     /// Consumers that may wait at the end of one partition.
     public static let waitersMax = 4096
@@ -76,16 +78,19 @@ public final class Partition: Sendable {
         state.withLock { state in
             guard state.highWatermark <= offset, state.waiters.count < Self.waitersMax else { return false }
             state.waiters.append(Waiter(deadline: deadline, body: body))
+            hasWaiters.store(true, ordering: .relaxed)
             return true
         }
     }
 
     /// Wakes consumers whose time is over.
     public func expire(now: UInt64) {
+        guard hasWaiters.load(ordering: .relaxed) else { return }
         let late = state.withLock { state -> [Waiter] in
             guard state.waiters.contains(where: { $0.deadline <= now }) else { return [] }
             let late = state.waiters.filter { $0.deadline <= now }
             state.waiters.removeAll { $0.deadline <= now }
+            hasWaiters.store(!state.waiters.isEmpty, ordering: .relaxed)
             return late
         }
         for waiter in late { waiter.body() }
@@ -102,6 +107,7 @@ public final class Partition: Sendable {
         let waiters = state.withLock { state in
             let waiters = state.waiters
             state.waiters = []
+            hasWaiters.store(false, ordering: .relaxed)
             return waiters
         }
         for waiter in waiters { waiter.body() }

@@ -7,6 +7,8 @@ public final class TopicTable: Sendable {
     private struct Content {
         var topics: [String: TopicRecord] = [:]
         var partitions: [GroupID: Partition] = [:]
+        /// The same, sorted by group.
+        var sorted: [Partition] = []
     }
     private let content = Mutex(Content())
 
@@ -27,7 +29,7 @@ public final class TopicTable: Sendable {
 
     /// All local partitions, sorted by group.
     public var partitions: [Partition] {
-        content.withLock { $0.partitions.values.sorted { $0.group < $1.group } }
+        content.withLock { $0.sorted }
     }
 
     func insert(_ record: TopicRecord) {
@@ -35,6 +37,11 @@ public final class TopicTable: Sendable {
     }
 
     public func insert(_ partition: Partition) {
-        content.withLock { $0.partitions[partition.group] = partition }
+        content.withLock { content in
+            content.partitions[partition.group] = partition
+            content.sorted.removeAll { $0.group == partition.group }
+            let position = content.sorted.firstIndex { $0.group > partition.group } ?? content.sorted.endIndex
+            content.sorted.insert(partition, at: position)
+        }
     }
 }

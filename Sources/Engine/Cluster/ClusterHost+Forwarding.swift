@@ -74,6 +74,7 @@ extension ClusterHost {
     private func retry(_ wait: ForwardedWait) {
         if let group = group(wait.group), let leader = group.core.leader, leader != wait.leader {
             group.proposals.append(wait.proposal)
+            schedule.touch(group)
         } else {
             park(wait.proposal, for: wait.group)
         }
@@ -132,7 +133,7 @@ extension ClusterHost {
                 proposal.completion(.failure(.unavailable("no leader was found in time")))
             } else if let group = group(id), group.core.leader != nil {
                 group.proposals.append(proposal)
-                wantsAnotherTurn = true
+                schedule.touch(group)
             } else {
                 parked.append((id, proposal))
             }

@@ -15,8 +15,10 @@ public final class ClusterHost {
         public var requestTimeout: UInt64 = 5_000_000_000
         /// Requests that may wait for a leader.
         public var parkedMax = 16_384
+        /// How long one operation on the log's disk may take before this node gives up what it leads.
+        public var storageStallLimit: UInt64 = 500_000_000
         public var raft = RaftCore.Settings()
-        public init() {}
+        public init() { raft.quiesceTicks = 100 }
     }
 
     public let inbox: HostInbox
@@ -31,11 +33,19 @@ public final class ClusterHost {
     var groups: [Group] = []
     private var groupByID: [GroupID: Group] = [:]
     private var seed: UInt64
-    private var nextTick: UInt64 = 0
-    private(set) var now: UInt64 = 0
+    var nextTick: UInt64 = 0
+    var now: UInt64 = 0
     var handover: Handover?
-    /// Something was put in line after its place in the turn.
-    var wantsAnotherTurn = false
+    let schedule = GroupSchedule()
+    var peerLiveness: [PeerLiveness] = []
+    var ticksToBeat = 0
+    /// Gaps between turns that were longer than a few ticks, and the end of the last one.
+    public internal(set) var pauses: UInt64 = 0
+    var pauseEndedAt: UInt64 = 0
+    /// Times that the log's disk was stuck.
+    public internal(set) var storageStalls: UInt64 = 0
+    var isStorageStalled = false
+    var nextStallNotice: UInt64 = 0
     var parked: [(group: GroupID, proposal: Proposal)] = []
     var forwarded: [ForwardedWait] = []
     var nextForward: UInt64
@@ -78,6 +88,8 @@ public final class ClusterHost {
         let group = Group(
             id: id, log: log, hardStateFile: hardStateFile, machine: machine, core: core, durability: durability,
             readContextSeed: (seed >> 32) << 32)
+        group.schedule = schedule
+        schedule.touch(group)
         groups.append(group)
         groups.sort { $0.id < $1.id }
         groupByID[id] = group
@@ -86,24 +98,29 @@ public final class ClusterHost {
     public func hasGroup(_ id: GroupID) -> Bool { groupByID[id] != nil }
 
     /// One turn. Returns the time, on the same clock, by which the next turn is due; earlier when the inbox fills.
-    public func poll(now: UInt64) -> UInt64 {
-        self.now = now
+    ///
+    /// - Parameter clock: the time, asked for once, after the inbox was emptied: what came in was there before it, so that a
+    ///   lease that holds at that time holds for every read of this turn.
+    public func poll(now clock: @autoclosure () -> UInt64) -> UInt64 {
+        let (control, bulk) = inbox.take()
+        now = clock()
         if nextTick == 0 { nextTick = now + settings.tickInterval }
         guard failure == nil else { return now + settings.tickInterval }
-        let (control, bulk) = inbox.take()
+        noticePause()
         for event in control { handle(event) }
         tickIfDue()
         for event in bulk { handle(event) }
-        var busy = false
-        for group in groups {
+        let turn = schedule.beginTurn()
+        for group in turn {
             for proposal in group.proposeWaiting(outbox: outbox) { route(proposal, to: group) }
             group.confirmWaiting(outbox: outbox)
         }
-        submitStorage()
+        submitStorage(turn)
         outbox.flush()
-        for group in groups {
+        var busy: [Group] = []
+        for group in turn {
             do throws(StateMachineFailure) {
-                if try group.applyCommitted(environment: environment, outbox: outbox) { busy = true }
+                if try group.applyCommitted(environment: environment, outbox: outbox) { busy.append(group) }
             } catch {
                 stop(because: "group \(group.id): \(error)")
             }
@@ -111,14 +128,12 @@ public final class ClusterHost {
             group.fetchForReplication(environment: environment)
         }
         continueHandover()
-        submitStorage()
+        submitStorage(turn)
         outbox.flush()
-        publish()
-        if wantsAnotherTurn {
-            wantsAnotherTurn = false
-            busy = true
-        }
-        return busy ? now : nextTick
+        schedule.endTurn(turn)
+        for group in busy { schedule.touch(group) }
+        publish(turn)
+        return schedule.hasDirty ? now : nextTick
     }
 
     /// Stops taking requests and refuses what waits. The log keeps everything that was acknowledged.
@@ -150,12 +165,14 @@ public final class ClusterHost {
     private func handle(_ event: HostEvent) {
         switch event {
         case .received(let peer, let bytes):
+            heard(from: peer)
             // A batch that does not decode is dropped whole: Raft repeats what matters.
             guard let messages = PeerCodec.decode(bytes) else { return }
             for message in messages { receive(message, from: peer) }
-        case .connected:
-            break
+        case .connected(let peer):
+            heard(from: peer)
         case .disconnected(let peer):
+            forgetLiveness(of: peer)
             lost(peer)
         case .propose(let id, var proposal):
             proposal.deadline = now + settings.requestTimeout
@@ -167,14 +184,17 @@ public final class ClusterHost {
                 return
             }
             group.reads.append(request)
+            schedule.touch(group)
         case .stored(let receipt):
             if let failure = receipt.failure {
                 stop(because: "group \(receipt.group): \(failure)")
-            } else {
-                groupByID[receipt.group]?.stored(receipt, outbox: outbox)
+            } else if let group = groupByID[receipt.group] {
+                group.stored(receipt, outbox: outbox)
+                schedule.touch(group)
             }
         case .fetched(let result):
             guard let group = groupByID[result.fetch.group] else { return }
+            schedule.touch(group)
             do throws(StateMachineFailure) {
                 try group.fetched(result, outbox: outbox)
             } catch {
@@ -196,6 +216,8 @@ public final class ClusterHost {
             accept(forward, from: peer)
         case .forwardResult(let result):
             finish(result)
+        case .beat:
+            break
         }
     }
 
@@ -205,6 +227,7 @@ public final class ClusterHost {
             return
         }
         group.proposals.append(proposal)
+        schedule.touch(group)
     }
 
     func group(_ id: GroupID) -> Group? { groupByID[id] }
@@ -212,11 +235,14 @@ public final class ClusterHost {
     /// At most two ticks a turn, and none to make up for a pause: a host that was starved must first hear what arrived
     /// meanwhile, or it would campaign against a leader that is alive.
     private func tickIfDue() {
-        var ticks = 0
-        while now >= nextTick, ticks < 2 {
+        var ticks: UInt64 = 0
+        while now >= nextTick, ticks < Self.ticksPerTurnMax {
             ticks += 1
             nextTick += settings.tickInterval
-            for group in groups {
+            watchPeers()
+            watchStorage()
+            schedule.dropSleeping()
+            for group in schedule.awake {
                 group.step(.tick, outbox: outbox)
                 group.retryReads()
                 group.expire(now: now)
@@ -227,7 +253,7 @@ public final class ClusterHost {
         if now >= nextTick { nextTick = now + settings.tickInterval }
     }
 
-    private func lost(_ peer: NodeID) {
+    func lost(_ peer: NodeID) {
         for group in groups {
             if group.core.leader == peer { group.step(.forgetLeader, outbox: outbox) }
             if group.core.role == .leader { group.step(.unreachable(peer), outbox: outbox) }
@@ -235,16 +261,16 @@ public final class ClusterHost {
         loseForwarded(to: peer)
     }
 
-    private func submitStorage() {
-        for group in groups {
+    private func submitStorage(_ turn: [Group]) {
+        for group in turn {
             group.submitWork()
             for work in group.submitted { environment.submit(work) }
             group.submitted.removeAll(keepingCapacity: true)
         }
     }
 
-    private func publish() {
-        for group in groups {
+    private func publish(_ turn: [Group]) {
+        for group in turn {
             let status = group.status
             guard status != group.publishedStatus else { continue }
             group.publishedStatus = status

@@ -45,6 +45,10 @@ final class Group {
     var softStateChanged = true
     /// Who waits for the moment at which an entry is the newest applied one.
     var moments: [AppliedMoment] = []
+    /// Who decides which groups a turn looks at; see ``GroupSchedule`` for the two flags.
+    unowned var schedule: GroupSchedule?
+    var isDirty = false
+    var isAwake = false
     /// What the host's observer was last told.
     var publishedStatus: GroupStatus?
 
@@ -88,6 +92,7 @@ final class Group {
     /// - Parameter frames: the frames behind a received append's entries.
     func step(_ input: Input, frames: FrameBatch? = nil, outbox: Outbox) {
         core.step(input, log: view(), into: &ready)
+        schedule?.touch(self)
         absorb(frames: frames, outbox: outbox)
     }
 
@@ -96,6 +101,7 @@ final class Group {
         _ entries: [ProposedEntry], outbox: Outbox, build: (LogIndex, Term) -> FrameBatch
     ) throws(ProposalDropped) {
         let first = try core.propose(entries, log: view(), into: &ready)
+        schedule?.touch(self)
         let frames = build(first, core.term)
         absorb(frames: frames, outbox: outbox)
     }

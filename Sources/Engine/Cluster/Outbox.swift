@@ -48,6 +48,13 @@ final class Outbox {
         PeerCodec.encode(result, into: &peers[position].control)
     }
 
+    /// Shows every peer that this node is alive, where nothing else is on its way to do so.
+    func addBeats() {
+        for position in peers.indices where peers[position].control.bytes.isEmpty {
+            PeerCodec.encodeBeat(into: &peers[position].control)
+        }
+    }
+
     /// Hands everything to the transport, control traffic first.
     func flush() {
         for position in peers.indices where !peers[position].control.bytes.isEmpty {

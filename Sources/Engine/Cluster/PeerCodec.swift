@@ -9,6 +9,8 @@ enum PeerMessage {
     case raft(GroupID, Message, FrameBatch)
     case forward(ForwardedProposal)
     case forwardResult(ForwardedResult)
+    /// The sender's node is alive; it says nothing about any group.
+    case beat
 }
 
 /// A proposal that reached a follower, on its way to the leader. Never sent twice: a lost answer is "unknown".
@@ -26,7 +28,7 @@ struct ForwardedResult {
 }
 
 enum PeerCodec {
-    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3 }
+    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3, beat = 4 }
 
     static func encode(
         _ message: Message, group: GroupID, frames: FrameBatch, into writer: inout ByteWriter
@@ -75,6 +77,12 @@ enum PeerCodec {
         writer.fillLength(from: start)
     }
 
+    static func encodeBeat(into writer: inout ByteWriter) {
+        let start = writer.reserveLength()
+        writer.write(Tag.beat.rawValue)
+        writer.fillLength(from: start)
+    }
+
     /// Decodes one batch; nil when anything in it is malformed.
     static func decode(_ bytes: [UInt8]) -> [PeerMessage]? {
         var reader = ByteReader(bytes[...])
@@ -108,6 +116,8 @@ enum PeerCodec {
             let text = String(decoding: body[reader.position...], as: UTF8.self)
             guard let error = RequestError(code: code, text: text) else { return nil }
             return .forwardResult(ForwardedResult(request: request, result: .failure(error)))
+        case .beat:
+            return reader.isAtEnd ? .beat : nil
         case nil:
             return nil
         }

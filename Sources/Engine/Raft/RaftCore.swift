@@ -132,7 +132,7 @@ public struct RaftCore: Hashable, Sendable {
     var campaigns = 0
     /// Ticks since a leader was heard, or since the start (see `isPromised`).
     var promiseElapsed = 0
-    var isAsleep = false
+    public internal(set) var isAsleep = false
     var idleTicks = 0
     var random: SplitMix64
 

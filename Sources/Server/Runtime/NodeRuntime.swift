@@ -160,4 +160,8 @@ private final class RuntimeEnvironment: HostEnvironment {
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
         transport.send(messages, lane: lane, to: peer)
     }
+
+    func storageBusySince() -> UInt64? {
+        storage.compactMap(\.busySince).min()
+    }
 }

@@ -10,6 +10,8 @@ final class StorageThread: @unchecked Sendable {
     private let condition = NSCondition()
     private var queue: [StorageWork] = []
     private var stopped = false
+    /// When the write under way began; 0 when none is.
+    private let busySinceOrZero = Atomic<UInt64>(0)
     private let inbox: HostInbox
     private let batches: Bool
     private let measured: @Sendable (_ nanoseconds: UInt64) -> Void
@@ -25,6 +27,12 @@ final class StorageThread: @unchecked Sendable {
         self.measured = measured
         let worker = WorkerThread(name: name) { [self] in loop() }
         thread.withLock { $0 = worker }
+    }
+
+    /// Since when the write under way has been running.
+    var busySince: UInt64? {
+        let since = busySinceOrZero.load(ordering: .relaxed)
+        return since == 0 ? nil : since
     }
 
     func submit(_ work: StorageWork) {
@@ -47,20 +55,22 @@ final class StorageThread: @unchecked Sendable {
         while let works = next() {
             for wave in StorageTurn(works).waves {
                 if batches, wave.count > 1 {
-                    let start = monotonicNanoseconds()
-                    let receipts = StorageTurn.performTogether(wave)
-                    measured(monotonicNanoseconds() - start)
-                    for receipt in receipts { inbox.post(.stored(receipt), lane: .control) }
-                    continue
-                }
-                for run in wave {
-                    let start = monotonicNanoseconds()
-                    let receipt = run[0].perform(with: Array(run.dropFirst()))
-                    measured(monotonicNanoseconds() - start)
-                    inbox.post(.stored(receipt), lane: .control)
+                    time { StorageTurn.performTogether(wave) }
+                } else {
+                    for run in wave { time { [run[0].perform(with: Array(run.dropFirst()))] } }
                 }
             }
         }
+    }
+
+    /// Does one write and says how long it took, then tells the host what came of it.
+    private func time(_ write: () -> [StorageReceipt]) {
+        let start = monotonicNanoseconds()
+        busySinceOrZero.store(start, ordering: .relaxed)
+        let receipts = write()
+        busySinceOrZero.store(0, ordering: .relaxed)
+        measured(monotonicNanoseconds() - start)
+        for receipt in receipts { inbox.post(.stored(receipt), lane: .control) }
     }
 
     private func next() -> [StorageWork]? {

@@ -1,0 +1,87 @@
+// What a node watches for all its groups at once: whether it stood still itself, whether its disk does, and whether its
+// peers' nodes are alive. The last is what lets idle groups sleep: one beat per pair of nodes stands for the heartbeats of
+// all of them (CockroachDB's store liveness, Redpanda's lightweight heartbeats).
+import Raft
+
+/// What is known of a peer's node.
+struct PeerLiveness {
+    var id: NodeID
+    /// When anything last came from it, on the host's clock.
+    var heardAt: UInt64
+    /// The groups have been told that it is gone.
+    var isLost: Bool
+}
+
+extension ClusterHost {
+    /// Ticks that one turn makes up for. A longer gap is a pause: its ticks are not made up for, and what was measured in
+    /// ticks (leases) is void.
+    static let ticksPerTurnMax: UInt64 = 2
+
+    /// Before anything else in a turn: a process that stood still (SIGSTOP, a starved machine) must neither answer from an
+    /// old lease nor campaign or judge others by its own absence.
+    func noticePause() {
+        guard now >= nextTick, (now - nextTick) / settings.tickInterval >= Self.ticksPerTurnMax else { return }
+        pauses += 1
+        pauseEndedAt = now
+        for group in groups { group.core.step(.paused, log: EmptyLogView(), into: &group.ready) }
+        for position in peerLiveness.indices { peerLiveness[position].heardAt = now }
+    }
+
+    /// Anything from a peer shows that its node is alive.
+    func heard(from peer: NodeID) {
+        if let position = peerLiveness.firstIndex(where: { $0.id == peer }) {
+            peerLiveness[position].heardAt = now
+            peerLiveness[position].isLost = false
+        } else {
+            peerLiveness.append(PeerLiveness(id: peer, heardAt: now, isLost: false))
+        }
+    }
+
+    /// The connection is gone: nothing is to be expected until the peer is heard again.
+    func forgetLiveness(of peer: NodeID) {
+        peerLiveness.removeAll { $0.id == peer }
+    }
+
+    /// Once a tick: says that this node is alive, and tells the groups of nodes that went silent.
+    func watchPeers() {
+        ticksToBeat -= 1
+        if ticksToBeat <= 0 {
+            ticksToBeat = settings.raft.heartbeatTicks
+            outbox.addBeats()
+        }
+        // Half a loss time more than the groups' own timers need, so that these decide where they run.
+        let limit = UInt64(settings.raft.lossTicks) * settings.tickInterval * 3 / 2
+        for position in peerLiveness.indices {
+            let peer = peerLiveness[position]
+            guard !peer.isLost, now > peer.heardAt, now - peer.heardAt > limit else { continue }
+            peerLiveness[position].isLost = true
+            lost(peer.id)
+        }
+    }
+
+    /// Once a tick: a node whose disk is stuck gives up what it leads, and seeks nothing until the disk answers again. Ticks
+    /// and messages go on meanwhile, which is why nobody else would notice (etcd #13527, hashicorp/raft #666).
+    func watchStorage() {
+        guard let since = environment.storageBusySince(), now > max(since, pauseEndedAt),
+            now - max(since, pauseEndedAt) > settings.storageStallLimit
+        else {
+            isStorageStalled = false
+            return
+        }
+        if isStorageStalled, now < nextStallNotice { return }
+        if !isStorageStalled {
+            isStorageStalled = true
+            storageStalls += 1
+        }
+        // Before the members' own memory of it (`stallTicks`) ends.
+        nextStallNotice = now + UInt64(settings.raft.stallTicks) / 2 * settings.tickInterval
+        for group in groups where group.core.role != .follower || !group.core.isAsleep {
+            group.step(.storageStalled, outbox: outbox)
+        }
+    }
+}
+
+/// For inputs that never look at the log.
+struct EmptyLogView: LogReader {
+    func entries(from: LogIndex, through: LogIndex, maxBytes: Int) -> LogRead { .pending }
+}

@@ -1,0 +1,52 @@
+// Which groups a turn has to look at: the dirty ones, to which something happened, and at ticks the awake ones, whose timers
+// run. A group that sleeps (`RaftCore+Quiescence`) and has nobody waiting costs nothing, however many there are.
+import Raft
+
+final class GroupSchedule {
+    private var dirty: [Group] = []
+    private(set) var awake: [Group] = []
+
+    var hasDirty: Bool { !dirty.isEmpty }
+
+    /// Something happened to the group: it gets its part of this turn, or of the next when this one is past it.
+    func touch(_ group: Group) {
+        if !group.isDirty {
+            group.isDirty = true
+            dirty.append(group)
+        }
+        if !group.isAwake {
+            group.isAwake = true
+            awake.append(group)
+        }
+    }
+
+    /// The groups of this turn, in the order in which they were touched. Until ``endTurn(_:)`` it is this turn that looks
+    /// after what happens to them.
+    func beginTurn() -> [Group] {
+        let turn = dirty
+        dirty.removeAll(keepingCapacity: true)
+        return turn
+    }
+
+    func endTurn(_ turn: [Group]) {
+        for group in turn { group.isDirty = false }
+    }
+
+    /// Lets go of the groups that need no ticks.
+    func dropSleeping() {
+        guard awake.contains(where: \.needsNoTicks) else { return }
+        awake.removeAll { group in
+            guard group.needsNoTicks else { return false }
+            group.isAwake = false
+            return true
+        }
+    }
+}
+
+extension Group {
+    /// True while the group sleeps and no request or log work waits for time to pass.
+    var needsNoTicks: Bool {
+        core.isAsleep && !isDirty && proposals.isEmpty && pending.isEmpty && reads.isEmpty && retryingReads.isEmpty
+            && confirming.isEmpty && confirmed.isEmpty
+    }
+}

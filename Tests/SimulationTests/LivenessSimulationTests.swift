@@ -1,0 +1,107 @@
+// What a node watches for all its groups: idle groups sleep and wake when their leader's node dies or falls silent, a leader
+// with a stuck disk goes, and a process that stood still knows it.
+import Broker
+import Cluster
+import KeyValue
+import Raft
+import StrataNode
+import Synchronization
+import Testing
+
+@Suite struct LivenessSimulationTests {
+    static let partitions = 40
+    static let second: UInt64 = 1_000_000_000
+
+    /// A cluster whose groups have long been idle.
+    private func sleepingCluster(seed: UInt64) throws -> SimulatedCluster {
+        let cluster = try SimulatedCluster(seed: seed)
+        #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }), "seed \(seed): no leader")
+        cluster.nodes[0].node?.broker.createTopic(
+            name: "idle", partitions: UInt32(Self.partitions), ifNotExists: true
+        ) { _ in }
+        cluster.world.run(for: 10 * Self.second)
+        #expect(
+            cluster.nodes.allSatisfy { $0.node?.statuses.all.count == Self.partitions + 2 },
+            "seed \(seed): partitions are missing")
+        return cluster
+    }
+
+    /// How many groups are led by a node that is up and reachable.
+    private func ledGroups(_ cluster: SimulatedCluster, without: SimulatedNode) -> Int {
+        var led: Set<GroupID> = []
+        for node in cluster.nodes where node.isUp && node !== without {
+            for (group, status) in node.node?.statuses.all ?? [] where status.role == .leader { led.insert(group) }
+        }
+        return led.count
+    }
+
+    private func leader(of cluster: SimulatedCluster) throws -> SimulatedNode {
+        try #require(cluster.leader)
+    }
+
+    @Test(arguments: [UInt64(1), 2])
+    func idleGroupsAreSilentAndStillTakeWrites(seed: UInt64) throws {
+        let cluster = try sleepingCluster(seed: seed)
+        let before = cluster.bytesSent
+        cluster.world.run(for: 2 * Self.second)
+        // Twenty beats a second from each of three nodes to two others.
+        #expect(cluster.bytesSent - before <= 2 * 21 * 6 * 5, "seed \(seed): idle groups talk")
+        let done = Mutex(false)
+        try leader(of: cluster).node?.keyValue.put(key: [1], value: [2]) { result in
+            if case .success = result { done.withLock { $0 = true } }
+        }
+        #expect(
+            cluster.world.run(for: Self.second / 10, until: { done.withLock { $0 } }), "seed \(seed): no quick wake-up")
+    }
+
+    @Test(arguments: [UInt64(3), 4])
+    func aDeadNodesGroupsWakeAndElect(seed: UInt64) throws {
+        let cluster = try sleepingCluster(seed: seed)
+        let dead = try leader(of: cluster)
+        dead.crash()
+        let all = cluster.world.run(
+            for: Self.second, until: { ledGroups(cluster, without: dead) == Self.partitions + 2 })
+        #expect(all, "seed \(seed): groups without a leader a second after the crash")
+    }
+
+    @Test(arguments: [UInt64(5), 6])
+    func aSilentNodesGroupsWakeAndElect(seed: UInt64) throws {
+        let cluster = try sleepingCluster(seed: seed)
+        let silent = try leader(of: cluster)
+        cluster.isolated = [silent.member.id]
+        let all = cluster.world.run(
+            for: Self.second, until: { ledGroups(cluster, without: silent) == Self.partitions + 2 })
+        #expect(all, "seed \(seed): groups without a leader a second after the cut")
+        try cluster.heal()
+        #expect(cluster.world.run(for: 20 * Self.second, until: { cluster.hasConverged }), "seed \(seed)")
+    }
+
+    @Test(arguments: [UInt64(7), 8])
+    func aLeaderWithAStuckDiskIsReplaced(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }), "seed \(seed): no leader")
+        cluster.world.run(for: Self.second)
+        let stalled = try leader(of: cluster)
+        stalled.diskStalledUntil = cluster.world.now + 4 * Self.second
+        stalled.node?.keyValue.put(key: [1], value: [2]) { _ in }
+        let replaced = cluster.world.run(for: Self.second, until: { cluster.leader.map { $0 !== stalled } ?? false })
+        #expect(replaced, "seed \(seed): still led by the node with the stuck disk")
+        cluster.world.run(
+            for: 2 * Self.second,
+            until: { stalled.node?.statuses.status(of: .keyValue)?.role == .leader })
+        #expect(cluster.leader !== stalled, "seed \(seed): it leads again while its disk is stuck")
+        #expect(stalled.node?.host.storageStalls == 1, "seed \(seed)")
+        #expect(cluster.world.run(for: 20 * Self.second, until: { cluster.hasConverged }), "seed \(seed)")
+    }
+
+    @Test func aPauseIsNoticed() throws {
+        let cluster = try SimulatedCluster(seed: 9)
+        #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }))
+        let paused = try leader(of: cluster)
+        let before = paused.node?.host.pauses ?? 0
+        paused.pausedUntil = cluster.world.now + Self.second
+        cluster.world.run(for: 2 * Self.second)
+        #expect(paused.node?.host.pauses == before + 1)
+        #expect(cluster.leader != nil && cluster.leader !== paused)
+    }
+}
