@@ -57,7 +57,7 @@ struct NodeStack {
                 HTTPServer(
                     address: http, store: gate, node: gate, hashes: gate, pending: .shared, group: group,
                     logger: logger,
-                    metrics: { metrics.exposition(gate: gate) },
+                    metrics: { metrics.exposition(gate: gate, host: runtime.inbox.counters) },
                     onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
         }
         if let resp = configuration.resp {

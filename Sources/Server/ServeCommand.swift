@@ -55,6 +55,15 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Where the store takes its memory: arena, jemalloc or system.")
     var allocator: String?
 
+    @Option(help: "Leases for reads with consistency=lease: off or on; the same on all nodes.")
+    var leases: String?
+
+    @Option(
+        name: .customLong("stall-limit"),
+        help:
+            "Milliseconds after which a log write that is not done counts as a stuck disk, and the node stops leading.")
+    var stallLimit: String?
+
     @Option(
         help: "For experiments: what the disk does wrong, such as power-loss (kill -9 forgets what was not synced).")
     var fault: String?
@@ -131,6 +140,8 @@ struct ServeCommand: AsyncParsableCommand {
         set(["engine"], engine)
         set(["io"], io)
         set(["allocator"], allocator)
+        set(["leases"], leases)
+        set(["stall", "limit"], stallLimit)
         set(["fault"], fault)
         set(["data"], data)
         set(["log", "level"], logLevel)

@@ -104,4 +104,43 @@ import Testing
         #expect(paused.node?.host.pauses == before + 1)
         #expect(cluster.leader != nil && cluster.leader !== paused)
     }
+
+    private func read(_ node: SimulatedNode, _ consistency: ReadConsistency, in cluster: SimulatedCluster) -> Bool? {
+        let answer = Mutex<Bool?>(nil)
+        node.node?.keyValue.get(key: [1], consistency: consistency) { result in
+            answer.withLock { state in
+                if case .success = result { state = true } else { state = false }
+            }
+        }
+        cluster.world.run(for: 6 * Self.second, until: { answer.withLock { $0 } != nil })
+        return answer.withLock { $0 }
+    }
+
+    @Test func leasesSparePeersAndEndWithAPause() throws {
+        let cluster = try SimulatedCluster(seed: 10, leaseReads: true)
+        #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }))
+        cluster.world.run(for: Self.second / 2)
+        let leader = try leader(of: cluster)
+        let counters = try #require(leader.counters)
+        let before = counters.leaseReads.load(ordering: .relaxed)
+        #expect(read(leader, .lease, in: cluster) == true)
+        #expect(counters.leaseReads.load(ordering: .relaxed) == before + 1, "the lease did not serve")
+        // It comes back from a pause into a cluster with another leader: nothing may be answered by the old lease.
+        leader.pausedUntil = cluster.world.now + Self.second
+        cluster.world.run(for: Self.second - 1)
+        let served = counters.leaseReads.load(ordering: .relaxed)
+        #expect(read(leader, .lease, in: cluster) == true)
+        #expect(counters.leaseReads.load(ordering: .relaxed) == served, "an old lease answered after a pause")
+    }
+
+    @Test func boundedReadsEndWithTheLeadersSilence() throws {
+        let cluster = try sleepingCluster(seed: 11)
+        let leader = try leader(of: cluster)
+        let follower = try #require(cluster.nodes.first { $0 !== leader })
+        #expect(read(follower, .bounded(milliseconds: 200), in: cluster) == true)
+        cluster.isolated = [follower.member.id]
+        cluster.world.run(for: Self.second)
+        #expect(read(follower, .bounded(milliseconds: 200), in: cluster) == false)
+        #expect(read(follower, .stale, in: cluster) == true)
+    }
 }

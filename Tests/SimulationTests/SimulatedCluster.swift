@@ -60,6 +60,7 @@ final class SimulatedNode: HostEnvironment {
     }
 
     var isUp: Bool { node != nil }
+    var counters: HostCounters? { inbox?.counters }
 
     var stateHash: NodeStateHash? {
         guard let node, let inbox else { return nil }
@@ -80,6 +81,7 @@ final class SimulatedNode: HostEnvironment {
         options.log.segmentBytes = 16 * 1024
         options.storage.lsm.memtableBytes = 64 * 1024
         options.engine = cluster.engine
+        options.settings.raft.leaseReads = cluster.leaseReads
         node = try Node(
             cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
@@ -177,7 +179,10 @@ final class SimulatedCluster {
     /// Everything that was sent so far.
     private(set) var bytesSent = 0
 
-    init(seed: UInt64, size: Int = 3) throws {
+    let leaseReads: Bool
+
+    init(seed: UInt64, size: Int = 3, leaseReads: Bool = false) throws {
+        self.leaseReads = leaseReads
         world = SimulatedWorld(seed: seed)
         engine = seed.isMultiple(of: 2) ? .lsm : .hashlog
         let members = (1...size).map {

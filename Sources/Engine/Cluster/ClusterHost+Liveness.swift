@@ -22,6 +22,7 @@ extension ClusterHost {
     func noticePause() {
         guard now >= nextTick, (now - nextTick) / settings.tickInterval >= Self.ticksPerTurnMax else { return }
         pauses += 1
+        HostCounters.add(to: inbox.counters.pauses)
         pauseEndedAt = now
         for group in groups { group.core.step(.paused, log: EmptyLogView(), into: &group.ready) }
         for position in peerLiveness.indices { peerLiveness[position].heardAt = now }
@@ -72,6 +73,7 @@ extension ClusterHost {
         if !isStorageStalled {
             isStorageStalled = true
             storageStalls += 1
+            HostCounters.add(to: inbox.counters.storageStalls)
         }
         // Before the members' own memory of it (`stallTicks`) ends.
         nextStallNotice = now + UInt64(settings.raft.stallTicks) / 2 * settings.tickInterval

@@ -89,6 +89,7 @@ public final class ClusterHost {
             id: id, log: log, hardStateFile: hardStateFile, machine: machine, core: core, durability: durability,
             readContextSeed: (seed >> 32) << 32)
         group.schedule = schedule
+        group.counters = inbox.counters
         schedule.touch(group)
         groups.append(group)
         groups.sort { $0.id < $1.id }
@@ -110,9 +111,10 @@ public final class ClusterHost {
         for event in control { handle(event) }
         tickIfDue()
         for event in bulk { handle(event) }
+        schedule.releaseHeld(now: now)
         let turn = schedule.beginTurn()
         for group in turn {
-            for proposal in group.proposeWaiting(outbox: outbox) { route(proposal, to: group) }
+            for proposal in group.proposeWaiting(now: now, outbox: outbox) { route(proposal, to: group) }
             group.confirmWaiting(outbox: outbox)
         }
         submitStorage(turn)
@@ -120,7 +122,7 @@ public final class ClusterHost {
         var busy: [Group] = []
         for group in turn {
             do throws(StateMachineFailure) {
-                if try group.applyCommitted(environment: environment, outbox: outbox) { busy.append(group) }
+                if try group.applyCommitted(now: now, environment: environment, outbox: outbox) { busy.append(group) }
             } catch {
                 stop(because: "group \(group.id): \(error)")
             }
@@ -133,7 +135,7 @@ public final class ClusterHost {
         schedule.endTurn(turn)
         for group in busy { schedule.touch(group) }
         publish(turn)
-        return schedule.hasDirty ? now : nextTick
+        return schedule.hasDirty ? now : min(nextTick, schedule.nextRelease)
     }
 
     /// Stops taking requests and refuses what waits. The log keeps everything that was acknowledged.
@@ -183,8 +185,7 @@ public final class ClusterHost {
                 request.completion(.failure(.unavailable("the group is not on this node yet")))
                 return
             }
-            group.reads.append(request)
-            schedule.touch(group)
+            take(request, for: group)
         case .stored(let receipt):
             if let failure = receipt.failure {
                 stop(because: "group \(receipt.group): \(failure)")
@@ -212,6 +213,7 @@ public final class ClusterHost {
         case .raft(let id, let message, let frames):
             guard let group = groupByID[id], message.from == peer, message.to == member.id else { return }
             group.step(.receive(message), frames: frames, outbox: outbox)
+            if message.from == group.core.leader { group.leaderHeardAt = now }
         case .forward(let forward):
             accept(forward, from: peer)
         case .forwardResult(let result):
@@ -249,6 +251,7 @@ public final class ClusterHost {
             }
             expireForwarded(now: now)
             retryParked(now: now)
+            refreshCounters()
         }
         if now >= nextTick { nextTick = now + settings.tickInterval }
     }

@@ -8,7 +8,9 @@ extension Group {
     static let applyBytesPerTurn = 4 * 1024 * 1024
 
     /// Applies what is committed. Returns true when there is more to do at once.
-    func applyCommitted(environment: any HostEnvironment, outbox: Outbox) throws(StateMachineFailure) -> Bool {
+    func applyCommitted(
+        now: UInt64, environment: any HostEnvironment, outbox: Outbox
+    ) throws(StateMachineFailure) -> Bool {
         // Only what is on this node's own disk: the store may persist its applied index, and a log that ends before it would
         // have forgotten entries that the store already holds.
         let target = min(commit, core.durableIndex)
@@ -26,6 +28,7 @@ extension Group {
         }
         if applied > before {
             machine.didApply(through: applied)
+            holdBack(now: now)
             step(.applied(applied), outbox: outbox)
             tail.evict(through: min(applied, log.durableIndex))
             return applied < target && !applyFetchOutstanding

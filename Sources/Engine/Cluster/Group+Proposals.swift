@@ -8,10 +8,14 @@ extension Group {
     static let joinedBytesMax = 1024 * 1024
 
     /// Proposes everything that came in this turn. Returns what this node can't propose because it does not lead.
-    func proposeWaiting(outbox: Outbox) -> [Proposal] {
+    func proposeWaiting(now: UInt64, outbox: Outbox) -> [Proposal] {
         guard !proposals.isEmpty else { return [] }
         guard core.role == .leader else { return takeProposals() }
         if machine.needsBackpressure || isTransferring { return [] }
+        if heldUntil > now {
+            schedule?.hold(self)
+            return []
+        }
         let taken = takeProposals()
         let entries = joined(taken)
         let proposed = entries.map {
@@ -113,6 +117,7 @@ extension Group {
             guard entry.index <= index else { break }
             count += 1
             if entry.index == index, entry.term == term {
+                if case .success = result { note(answered: entry) }
                 for (offset, proposal) in entry.proposals {
                     proposal.completion(
                         answers.isEmpty || Int(offset) >= answers.count

@@ -7,10 +7,28 @@ extension Group {
     /// Asks for confirmation of the reads that came in this turn.
     func confirmWaiting(outbox: Outbox) {
         guard !reads.isEmpty else { return }
-        nextReadContext += 1
-        confirming.append((nextReadContext, reads))
+        let taken = reads
         reads = []
-        step(.readIndex(context: nextReadContext), outbox: outbox)
+        if core.holdsLease {
+            // Each of them was in the inbox before this turn's time was taken, at which the lease holds; whatever state is
+            // read from here on covers that moment.
+            let byLease = taken.filter { $0.mode == .lease }
+            if !byLease.isEmpty {
+                if let counters { HostCounters.add(UInt64(byLease.count), to: counters.leaseReads) }
+                confirm(byLease, with: .leaseRead(context: nextReadContext + 1), outbox: outbox)
+            }
+            let others = taken.filter { $0.mode != .lease }
+            if !others.isEmpty { confirm(others, with: .readIndex(context: nextReadContext + 1), outbox: outbox) }
+        } else {
+            confirm(taken, with: .readIndex(context: nextReadContext + 1), outbox: outbox)
+        }
+    }
+
+    private func confirm(_ requests: [ReadRequest], with input: Input, outbox: Outbox) {
+        if let counters { HostCounters.add(UInt64(requests.count), to: counters.reads) }
+        nextReadContext += 1
+        confirming.append((nextReadContext, requests))
+        step(input, outbox: outbox)
     }
 
     func confirm(_ read: ReadState) {

@@ -36,6 +36,11 @@ final class Group {
     var confirming: [(context: UInt64, requests: [ReadRequest])] = []
     var confirmed: [(index: LogIndex, requests: [ReadRequest])] = []
 
+    /// When the leader last sent anything, on the host's clock.
+    var leaderHeardAt: UInt64 = 0
+    /// Proposals wait until then, because the store is behind.
+    var heldUntil: UInt64 = 0
+
     var applied: LogIndex
     var commit: LogIndex = 0
     var applyFetchOutstanding = false
@@ -47,6 +52,7 @@ final class Group {
     var moments: [AppliedMoment] = []
     /// Who decides which groups a turn looks at; see ``GroupSchedule`` for the two flags.
     unowned var schedule: GroupSchedule?
+    unowned var counters: HostCounters?
     var isDirty = false
     var isAwake = false
     /// What the host's observer was last told.
@@ -115,7 +121,7 @@ final class Group {
         if let commit = ready.commit { self.commit = max(self.commit, commit) }
         for read in ready.reads { confirm(read) }
         for context in ready.droppedReads { requeue(context) }
-        if ready.softState != nil { softStateChanged = true }
+        if let softState = ready.softState { note(softState) }
         ready.removeAll()
     }
 

@@ -32,6 +32,22 @@ final class GroupSchedule {
         for group in turn { group.isDirty = false }
     }
 
+    /// Groups whose proposals wait until the store has caught up.
+    private var held: [Group] = []
+
+    func hold(_ group: Group) {
+        if !held.contains(where: { $0 === group }) { held.append(group) }
+    }
+
+    /// When the first of the held groups may go on.
+    var nextRelease: UInt64 { held.lazy.map(\.heldUntil).min() ?? .max }
+
+    func releaseHeld(now: UInt64) {
+        guard !held.isEmpty else { return }
+        for group in held where group.heldUntil <= now { touch(group) }
+        held.removeAll { $0.heldUntil <= now }
+    }
+
     /// Lets go of the groups that need no ticks.
     func dropSleeping() {
         guard awake.contains(where: \.needsNoTicks) else { return }

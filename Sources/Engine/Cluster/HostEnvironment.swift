@@ -66,6 +66,12 @@ public struct StorageWork: Sendable {
         return all
     }
 
+    /// Durable writes that ``perform(with:)`` takes.
+    public func syncs(with later: [StorageWork] = []) -> Int {
+        let works = [self] + later
+        return (works.contains { $0.hardState != nil } ? 1 : 0) + (works.contains { !$0.frames.isEmpty } ? 1 : 0)
+    }
+
     /// True when `next` may share this work's write: same group, and nothing has to be cut in between.
     public func canAbsorb(_ next: StorageWork) -> Bool {
         next.group == group && next.truncateFrom == nil && next.durability == durability

@@ -52,11 +52,24 @@ public struct Proposal: Sendable {
 
 /// A wish to read state that covers everything acknowledged before now.
 public struct ReadRequest: Sendable {
+    /// What has to be known before the read may be served.
+    public enum Mode: Hashable, Sendable {
+        /// A majority confirmed the leader after the read arrived (ReadIndex).
+        case confirmed
+        /// The leader's lease holds; where it does not, as ``confirmed``. Needs `RaftCore.Settings.leaseReads`.
+        case lease
+        /// The leader was heard at most so many nanoseconds ago. A leader asks for confirmation.
+        case heard(within: UInt64)
+    }
+    public var mode: Mode
     /// Success: the state machine on this node is fresh enough, read it now (elsewhere, if reading may block).
     public var completion: @Sendable (Result<Void, RequestError>) -> Void
     var deadline: UInt64 = 0
 
-    public init(completion: @escaping @Sendable (Result<Void, RequestError>) -> Void) {
+    public init(
+        _ mode: Mode = .confirmed, completion: @escaping @Sendable (Result<Void, RequestError>) -> Void
+    ) {
+        self.mode = mode
         self.completion = completion
     }
 }
@@ -75,6 +88,8 @@ public final class HostInbox: Sendable {
         var awake = false
     }
 
+    /// What the host behind this inbox counts of itself.
+    public let counters = HostCounters()
     private let content = Mutex(Content())
     private let wake: @Sendable () -> Void
 

@@ -48,6 +48,9 @@ public protocol StateMachine: AnyObject {
 
     /// True when the machine wants no more proposals for the moment (its background work is behind).
     var needsBackpressure: Bool { get }
+
+    /// Nanoseconds for which the machine wants writers held back, on account of what it applied since the last call.
+    func takeWriteDelay() -> UInt64
 }
 
 public enum ReplayMode: Sendable {
@@ -70,4 +73,5 @@ extension StateMachine {
     public func advance(to header: FrameHeader) {}
     public func didApply(through index: LogIndex) {}
     public var needsBackpressure: Bool { false }
+    public func takeWriteDelay() -> UInt64 { 0 }
 }

@@ -13,6 +13,7 @@ public final class KeyValueMachine: StateMachine {
     private var clusterClock: ClusterClock
     /// The entry that `sessions` are of, with all before it.
     private var applied: UInt64
+    private var owedNanoseconds: UInt64 = 0
 
     /// Reads the sessions out of the store.
     /// - Parameter clock: nanoseconds of a clock that only goes forward; asked only when this node leads.
@@ -28,6 +29,11 @@ public final class KeyValueMachine: StateMachine {
     public var frameKind: FrameKind { .command }
     public var appliedAtStart: UInt64 { store.applied.index }
     public var needsBackpressure: Bool { store.needsBackpressure }
+
+    public func takeWriteDelay() -> UInt64 {
+        defer { owedNanoseconds = 0 }
+        return owedNanoseconds
+    }
 
     public func join(_ commands: [[UInt8]]) -> [UInt8]? {
         if commands.contains(where: { CommandList.isList($0) }) { return CommandList.join(commands) }
@@ -48,6 +54,7 @@ public final class KeyValueMachine: StateMachine {
     public func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError> {
         if !answers.isEmpty { answers = [] }
         let position = LogPosition(index: entry.index, term: entry.term)
+        defer { owedNanoseconds += store.writeDelayNanoseconds(bytes: entry.payload.count) }
         do throws(StorageError) {
             if CommandList.isList(entry.payload) { return .success(try applyList(entry, at: position)) }
             let first = try store.apply(try WriteBatch(validating: Array(entry.payload)), at: position)

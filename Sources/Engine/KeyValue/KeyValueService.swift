@@ -6,8 +6,12 @@ public import Cluster
 public enum ReadConsistency: Hashable, Sendable {
     /// Sees every write acknowledged before the read began (ReadIndex).
     case linearizable
+    /// As linearizable, answered by the leader alone while its lease holds. Rests on clocks of nearly equal speed.
+    case lease
     /// Whatever this node has applied.
     case stale
+    /// As stale, but only on a node that heard its leader within so many milliseconds.
+    case bounded(milliseconds: UInt32)
 }
 
 /// Bounds of keys and values.

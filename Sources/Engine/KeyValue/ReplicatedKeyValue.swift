@@ -58,20 +58,22 @@ public final class ReplicatedKeyValue: KeyValueService {
                 completion(.failure(.storage("\(error)")))
             }
         }
+        let mode: ReadRequest.Mode
         switch consistency {
-        case .stale:
-            blocking.run(read)
-        case .linearizable:
-            inbox.post(
-                .read(
-                    .keyValue,
-                    ReadRequest { result in
-                        switch result {
-                        case .success: blocking.run(read)
-                        case .failure(let error): completion(.failure(error))
-                        }
-                    }))
+        case .stale: return blocking.run(read)
+        case .linearizable: mode = .confirmed
+        case .lease: mode = .lease
+        case .bounded(let milliseconds): mode = .heard(within: UInt64(milliseconds) * 1_000_000)
         }
+        inbox.post(
+            .read(
+                .keyValue,
+                ReadRequest(mode) { result in
+                    switch result {
+                    case .success: blocking.run(read)
+                    case .failure(let error): completion(.failure(error))
+                    }
+                }))
     }
 
     /// One command in whichever form.

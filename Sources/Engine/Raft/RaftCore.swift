@@ -206,6 +206,9 @@ public struct RaftCore: Hashable, Sendable {
         return progress[slot].match
     }
 
+    /// Bytes of entries that this leader sent and that nobody acknowledged yet, summed over the members.
+    public var bytesInFlight: Int { progress.reduce(0) { $0 + $1.window.bytes } }
+
     /// Handles one event and adds what follows from it to `ready`. O(members), plus the entries that are sent.
     public mutating func step<Log: LogReader>(_ input: Input, log reader: borrowing Log, into ready: inout Ready) {
         let before = softState

@@ -53,6 +53,10 @@ public protocol KeyValueStore: AnyObject, Sendable {
     /// What its memory is used for at the moment. Any thread.
     var memory: StoreMemory { get }
 
+    /// How long the owner should hold its writers back after applying a batch of this many bytes; 0 as long as the
+    /// background work keeps up.
+    func writeDelayNanoseconds(bytes: Int) -> UInt64
+
     /// Writes everything applied so far to files; durable on return.
     func flush() throws(StorageError)
 

@@ -21,6 +21,8 @@ import Storage
 /// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
 /// | `strata.io` | `STRATA_IO` | `--io` | `posix` |
 /// | `strata.allocator` | `STRATA_ALLOCATOR` | `--allocator` | `arena` |
+/// | `strata.leases` | `STRATA_LEASES` | `--leases` | `off` |
+/// | `strata.stall.limit` | `STRATA_STALL_LIMIT` | `--stall-limit` | 500 ms |
 /// | `strata.fault` | `STRATA_FAULT` | `--fault` | none; for experiments |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
@@ -36,6 +38,8 @@ struct ServerConfiguration: Sendable {
     /// Of the framed TCP transport's listener; 0 lets the kernel choose.
     var peerPort: Int
     var switches = Switches()
+    /// Milliseconds after which a log write that is not done counts as a stuck disk.
+    var stallLimit: Int
     /// What the disk does wrong; the last one is nearest to the node.
     var faults: [DiskFault]
     var data: String
@@ -86,6 +90,12 @@ struct ServerConfiguration: Sendable {
         switches.engine = try Self.position(of: "engine", config, switches.engine)
         switches.io = try Self.position(of: "io", config, switches.io)
         switches.allocator = try Self.position(of: "allocator", config, switches.allocator)
+        switches.leases = try Self.position(of: "leases", config, switches.leases)
+        let stallLimit = config.string(forKey: "stall.limit") ?? "500"
+        guard let milliseconds = Int(stallLimit), (50...60_000).contains(milliseconds) else {
+            throw ServerError.configuration("'\(stallLimit)' is no --stall-limit; give 50 to 60000 milliseconds")
+        }
+        self.stallLimit = milliseconds
         faults = try Self.faults(config.string(forKey: "fault") ?? "")
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"

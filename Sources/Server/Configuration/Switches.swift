@@ -13,6 +13,8 @@ struct Switches: Sendable {
     var transport = PeerTransportKind.tcp
     /// What the disk is made to do wrong, when something is.
     var fault: String?
+    /// Leases for `consistency=lease`; the same on all nodes of a cluster.
+    var leases = LeaseSwitch.off
     /// What an acknowledged write has been through.
     var durability = "quorum-fsync"
 
@@ -20,7 +22,13 @@ struct Switches: Sendable {
         [
             ("backend", io.rawValue), ("allocator", allocator.rawValue), ("engine", engine.rawValue),
             ("transport", transport.rawValue),
-            ("durability", durability),
+            ("durability", durability), ("leases", leases.rawValue),
         ] + (fault.map { [("fault", $0)] } ?? [])
     }
+}
+
+/// Whether members promise their leader not to help another for a while, so that it may answer reads alone. Makes failover
+/// slower by up to that while.
+enum LeaseSwitch: String, Sendable, CaseIterable {
+    case off, on
 }

@@ -8,7 +8,7 @@
 //   GET       /status  /health  /metrics
 //   GET       /hash     ?group=kv[&index=N]    {"group","applied","hash",...}; see HTTPRoutes+Hash
 //
-// `/get` takes `consistency=stale` too. A value that isn't UTF-8 is answered as `valueBase64` in place of `value`, and
+// `/get` takes `consistency=lease` or `stale` too, the latter with `maxStaleness=<ms>`. A value that isn't UTF-8 is answered as `valueBase64` in place of `value`, and
 // `/set` takes `valueBase64` likewise. It must never answer success before the store has.
 import Cluster
 import Foundation
@@ -108,15 +108,26 @@ extension HTTPRoutes {
         var acknowledged: UInt64?
     }
 
+    private func staleness(in parameters: QueryParameters) throws -> ReadConsistency {
+        guard let text = parameters.first("maxStaleness").map({ String(decoding: $0, as: UTF8.self) }) else {
+            return .stale
+        }
+        guard let milliseconds = UInt32(text), milliseconds > 0 else {
+            throw HTTPProblem.badRequest("'\(text)' is no maxStaleness; give milliseconds, such as 500")
+        }
+        return .bounded(milliseconds: milliseconds)
+    }
+
     private func get(_ request: Request) async throws -> Response {
         let parameters = try query(request)
         let key = try required("key", in: parameters, example: "/get?key=name")
         let consistency: ReadConsistency
         switch parameters.first("consistency").map({ String(decoding: $0, as: UTF8.self) }) {
         case nil, "linearizable"?: consistency = .linearizable
-        case "stale"?: consistency = .stale
+        case "lease"?: consistency = .lease
+        case "stale"?: consistency = try staleness(in: parameters)
         case let other?:
-            throw HTTPProblem.badRequest("'\(other)' is no consistency; use linearizable or stale")
+            throw HTTPProblem.badRequest("'\(other)' is no consistency; use linearizable, lease or stale")
         }
         let value = try await pending.run(.read) { store.get(key: key, consistency: consistency, completion: $0) }.get()
         var body = JSONText(capacity: key.count + (value?.count ?? 0) + 64)

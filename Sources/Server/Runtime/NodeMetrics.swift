@@ -7,21 +7,33 @@ import Telemetry
 final class NodeMetrics: Sendable {
     private let registry = MetricsRegistry()
     private let logWrites: Histogram
+    private let logSyncs: Counter
+    private let turns: Histogram
     private let switches: Switches
 
     init(switches: Switches) {
         self.switches = switches
         logWrites = registry.histogram(
             "strata_log_write_seconds", help: "One write of log entries with its sync, as the log writer sees it.")
+        logSyncs = registry.counter(
+            "strata_log_syncs_total", help: "Durable writes of the log writers: entries, terms and votes.")
+        turns = registry.histogram(
+            "strata_host_turn_seconds",
+            help: "One turn of the host's thread; while it runs, no tick or message is heard.")
         MetricsSystem.bootstrap(RegistryMetricsFactory(registry: registry))
     }
 
-    func logWrite(nanoseconds: UInt64) {
+    func logWrite(nanoseconds: UInt64, syncs: Int) {
         logWrites.record(nanoseconds: nanoseconds)
+        logSyncs.increment(by: UInt64(syncs))
+    }
+
+    func turn(nanoseconds: UInt64) {
+        turns.record(nanoseconds: nanoseconds)
     }
 
     /// Everything in the Prometheus text format 0.0.4.
-    func exposition(gate: ServiceGate) -> String {
+    func exposition(gate: ServiceGate, host: HostCounters) -> String {
         var text = PrometheusText()
         let status = gate.status()
         text.family("strata_node_info", .gauge, "Who this node is and the position of each switch; always 1.")
@@ -29,9 +41,38 @@ final class NodeMetrics: Sendable {
             "strata_node_info", [("node", status.nodeID), ("cluster", status.clusterID)] + switches.labels, 1)
         text.family("strata_node_healthy", .gauge, "1 when the node knows a leader and its storage works.")
         text.sample("strata_node_healthy", [], status.isHealthy ? 1 : 0)
-        write(gate.groups, to: &text)
-        Self.writeMemory(gate.storeMemory, groups: gate.groups, to: &text)
+        let groups = gate.groups
+        write(groups, to: &text)
+        writeSums(groups, to: &text)
+        Self.writeMemory(gate.storeMemory, groups: groups, to: &text)
+        host.write(to: &text)
         return registry.exposition() + text.text
+    }
+
+    /// Groups that are named one by one; beyond that only the controller and the key-value group are, and sums for all.
+    static let namedGroupsMax = 18
+
+    private func writeSums(_ groups: [(group: GroupID, status: GroupStatus)], to text: inout PrometheusText) {
+        let statuses = groups.map(\.status)
+        let commitLag = statuses.map { $0.lastIndex - min($0.lastIndex, $0.commitIndex) }.max() ?? 0
+        let applyLag = statuses.map { $0.commitIndex - min($0.commitIndex, $0.appliedIndex) }.max() ?? 0
+        let readings: [(String, String, Double)] = [
+            ("strata_groups", "Raft groups on this node.", Double(groups.count)),
+            ("strata_groups_led", "Groups that this node leads.", Double(statuses.count { $0.role == .leader })),
+            ("strata_groups_leaderless", "Groups without a known leader.", Double(statuses.count { $0.leader == nil })),
+            (
+                "strata_commit_lag_max", "Entries of the group that has most of them not known committed.",
+                Double(commitLag)
+            ),
+            (
+                "strata_apply_lag_max", "Committed entries of the group that has most of them not applied.",
+                Double(applyLag)
+            ),
+        ]
+        for (name, help, value) in readings {
+            text.family(name, .gauge, help)
+            text.sample(name, [], value)
+        }
     }
 
     private func write(_ groups: [(group: GroupID, status: GroupStatus)], to text: inout PrometheusText) {
@@ -46,10 +87,12 @@ final class NodeMetrics: Sendable {
             ),
             ("strata_raft_last_index", "Newest entry of the group's log.", { Double($0.lastIndex) }),
         ]
-        guard !groups.isEmpty else { return }
+        // One series for each partition of a node with thousands would drown whoever scrapes it.
+        let named = groups.count <= Self.namedGroupsMax ? groups : groups.filter { $0.group < .firstPartition }
+        guard !named.isEmpty else { return }
         for reading in readings {
             text.family(reading.name, .gauge, reading.help)
-            for (group, status) in groups {
+            for (group, status) in named {
                 text.sample(reading.name, [("group", group.description)], reading.value(status))
             }
         }

@@ -31,6 +31,7 @@ final class NodeRuntime: Sendable {
     private let stopping = Atomic<Bool>(false)
     private let threads = Mutex<[WorkerThread]>([])
     private let logger: Logger
+    private let metrics: NodeMetrics
 
     init(logger: Logger, metrics: NodeMetrics, fileSystem: any FileSystem) {
         let wakeup = Wakeup()
@@ -38,9 +39,10 @@ final class NodeRuntime: Sendable {
         self.wakeup = wakeup
         self.inbox = inbox
         self.logger = logger
+        self.metrics = metrics
         storage = (0..<Self.storageThreads).map { number in
             StorageThread(name: "strata-log-\(number)", inbox: inbox, batches: fileSystem.batchesGain) {
-                metrics.logWrite(nanoseconds: $0)
+                metrics.logWrite(nanoseconds: $0, syncs: $1)
             }
         }
     }
@@ -99,6 +101,7 @@ final class NodeRuntime: Sendable {
     private func run(_ node: Node, status: NodeStatusReader, failed: @Sendable (String) -> Void) {
         var reported = false
         while !stopping.load(ordering: .relaxed) {
+            let start = monotonicNanoseconds()
             let due = node.host.poll(now: monotonicNanoseconds())
             if let failure = node.host.failure, !reported {
                 reported = true
@@ -106,6 +109,7 @@ final class NodeRuntime: Sendable {
                 failed(failure)
             }
             let now = monotonicNanoseconds()
+            metrics.turn(nanoseconds: now - start)
             if due > now, inbox.prepareToSleep() { wakeup.sleep(nanoseconds: due - now) }
         }
         node.host.close()

@@ -52,6 +52,8 @@ struct NodeService: Service {
             if folder.identity.cluster != cluster { try folder.adopt(cluster) }
             var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
             options.engine = switches.engine
+            options.settings.raft.leaseReads = switches.leases == .on
+            options.settings.storageStallLimit = UInt64(configuration.stallLimit) * 1_000_000
             options.storage.lsm.seed = UInt64.random(in: .min ... .max)
             options.storage.lsm.allocator = switches.allocator
             options.storage.hashLog.seed = UInt64.random(in: .min ... .max)

@@ -14,14 +14,14 @@ final class StorageThread: @unchecked Sendable {
     private let busySinceOrZero = Atomic<UInt64>(0)
     private let inbox: HostInbox
     private let batches: Bool
-    private let measured: @Sendable (_ nanoseconds: UInt64) -> Void
+    private let measured: @Sendable (_ nanoseconds: UInt64, _ syncs: Int) -> Void
     private let thread = Mutex<WorkerThread?>(nil)
 
     /// - Parameters:
-    ///   - measured: told how long each write with its sync took.
+    ///   - measured: told how long each write with its syncs took, and how many they were.
     ///   - batches: all groups' writes of a turn go to the disk as one batch; otherwise one after another, each told of
     ///     as soon as it is done.
-    init(name: String, inbox: HostInbox, batches: Bool, measured: @escaping @Sendable (UInt64) -> Void) {
+    init(name: String, inbox: HostInbox, batches: Bool, measured: @escaping @Sendable (UInt64, Int) -> Void) {
         self.inbox = inbox
         self.batches = batches
         self.measured = measured
@@ -55,21 +55,21 @@ final class StorageThread: @unchecked Sendable {
         while let works = next() {
             for wave in StorageTurn(works).waves {
                 if batches, wave.count > 1 {
-                    time { StorageTurn.performTogether(wave) }
+                    time(wave) { StorageTurn.performTogether(wave) }
                 } else {
-                    for run in wave { time { [run[0].perform(with: Array(run.dropFirst()))] } }
+                    for run in wave { time([run]) { [run[0].perform(with: Array(run.dropFirst()))] } }
                 }
             }
         }
     }
 
     /// Does one write and says how long it took, then tells the host what came of it.
-    private func time(_ write: () -> [StorageReceipt]) {
+    private func time(_ runs: [StorageTurn.Run], _ write: () -> [StorageReceipt]) {
         let start = monotonicNanoseconds()
         busySinceOrZero.store(start, ordering: .relaxed)
         let receipts = write()
         busySinceOrZero.store(0, ordering: .relaxed)
-        measured(monotonicNanoseconds() - start)
+        measured(monotonicNanoseconds() - start, runs.reduce(0) { $0 + $1[0].syncs(with: Array($1.dropFirst())) })
         for receipt in receipts { inbox.post(.stored(receipt), lane: .control) }
     }
 

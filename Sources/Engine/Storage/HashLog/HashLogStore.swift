@@ -91,6 +91,9 @@ public final class HashLogStore: KeyValueStore {
 
     public var lastSequence: UInt64 { state.withLock { $0.sequence } }
 
+    /// It has no debt that grows before ``needsBackpressure``.
+    public func writeDelayNanoseconds(bytes: Int) -> UInt64 { 0 }
+
     public var needsBackpressure: Bool {
         state.withLock { state in
             state.files.values.count { $0.isSealed && !$0.isSettled && !$0.isDraft } >= options.sealedFilesMax
