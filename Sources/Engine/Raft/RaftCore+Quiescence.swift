@@ -8,7 +8,8 @@ extension RaftCore {
     mutating func sleepIfIdle(_ ready: inout Ready) -> Bool {
         if settings.quiesceTicks == 0 { return false }
         idleTicks = isIdle ? idleTicks + 1 : 0
-        if idleTicks < settings.quiesceTicks { return false }
+        // Not part of `isIdle`: the check of the quorum forgets it every `lossTicks`, which may be less than this time.
+        if idleTicks < settings.quiesceTicks || !isEveryoneActive { return false }
         for slot in progress.indices where progress[slot].id != id {
             var heartbeat = message(.heartbeat, to: progress[slot].id)
             heartbeat.commit = commitIndex
@@ -25,9 +26,13 @@ extension RaftCore {
             configurationEntries.isEmpty, !configuration.isJoint
         else { return false }
         for member in progress where member.id != id {
-            guard member.match == lastIndex, member.recentActive else { return false }
+            guard member.match == lastIndex else { return false }
         }
         return true
+    }
+
+    private var isEveryoneActive: Bool {
+        progress.allSatisfy { $0.id == id || $0.recentActive }
     }
 
     /// Follower: a member that lacks something stays awake, and its answer wakes the leader.
