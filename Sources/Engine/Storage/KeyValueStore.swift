@@ -18,6 +18,21 @@ public struct LogPosition: Hashable, Sendable {
 /// One key with its value.
 public typealias KeyValue = (key: [UInt8], value: [UInt8])
 
+/// What ``KeyValueStore/export(to:)`` has made.
+public struct StoreExport: Hashable, Sendable {
+    /// A file whose checksum is known without reading it.
+    public struct File: Hashable, Sendable {
+        public var name: String
+        public var byteCount: UInt64
+        /// CRC-32C of the whole file.
+        public var checksum: UInt32
+    }
+    /// The newest log entry that it covers.
+    public var position: LogPosition
+    /// Not all files; the folder says which there are.
+    public var knownFiles: [File]
+}
+
 /// An ordered map of byte strings, fed by a log that it doesn't own.
 ///
 /// After a restart the owner replays its log from `flushed.index + 1`: the same entries give the same sequences and the
@@ -59,6 +74,10 @@ public protocol KeyValueStore: AnyObject, Sendable {
 
     /// Writes everything applied so far to files; durable on return.
     func flush() throws(StorageError)
+
+    /// Makes `target`, a folder on the same file system that does not exist yet, a store of the same engine with the content
+    /// of this moment; durable on return. Costs little more than a flush: files that no longer change are linked.
+    func export(to target: String) throws(StorageError) -> StoreExport
 
     /// Does one unit of background work. Call it from a background thread (or from the simulator) until it answers
     /// false: nothing left to do.

@@ -10,6 +10,11 @@ extension LSMStore {
     /// - Returns: the newest log position that it covers.
     /// - Throws: ``StorageError/io(_:)`` with reason `alreadyExists` when there is something already.
     public func checkpoint(to target: String) throws(StorageError) -> LogPosition {
+        try export(to: target).position
+    }
+
+    /// As ``checkpoint(to:)``.
+    public func export(to target: String) throws(StorageError) -> StoreExport {
         try flush()
         return try maintenance.withLock { (maintenance) throws(StorageError) in
             if let failure = maintenance.failure { throw .readOnly(failure) }
@@ -32,7 +37,11 @@ extension LSMStore {
                 try? fileSystem.removeTree(temporary)
                 throw error
             }
-            return state.applied
+            let tables = state.tables.map { table in
+                StoreExport.File(
+                    name: StoreFile.table(table.number).name, byteCount: table.fileSize, checksum: table.checksum)
+            }
+            return StoreExport(position: state.applied, knownFiles: tables)
         }
     }
 
