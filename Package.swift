@@ -96,8 +96,8 @@ let package = Package(
         engine("SegmentedLog", ["FileIO", "CEngine"]),
         engine("Storage", ["FileIO", "Memory", "CEngine", "CLz4", "CZstd"]),
         engine("Raft"),
-        engine("Cluster", ["Raft", "SegmentedLog", "FileIO"]),
-        engine("KeyValue", ["Cluster", "Storage", "SegmentedLog", "Raft"]),
+        engine("Cluster", ["Raft", "SegmentedLog", "FileIO", "CEngine"]),
+        engine("KeyValue", ["Cluster", "Storage", "SegmentedLog", "Raft", "FileIO"]),
         engine("Broker", ["Cluster", "Records", "SegmentedLog", "Raft"]),
         .target(
             name: "StrataNode",

@@ -65,6 +65,16 @@ struct ServeCommand: AsyncParsableCommand {
     var stallLimit: String?
 
     @Option(
+        name: .customLong("log-retained"),
+        help: "Bytes of the key-value group's log that stay for nodes that lag; 268435456 when not given.")
+    var logRetained: String?
+
+    @Option(
+        name: .customLong("snapshot-rate"),
+        help: "Bytes a second at which a node that lags further is sent files; 134217728 when not given.")
+    var snapshotRate: String?
+
+    @Option(
         help: "For experiments: what the disk does wrong, such as power-loss (kill -9 forgets what was not synced).")
     var fault: String?
 
@@ -142,6 +152,8 @@ struct ServeCommand: AsyncParsableCommand {
         set(["allocator"], allocator)
         set(["leases"], leases)
         set(["stall", "limit"], stallLimit)
+        set(["log", "retained"], logRetained)
+        set(["snapshot", "rate"], snapshotRate)
         set(["fault"], fault)
         set(["data"], data)
         set(["log", "level"], logLevel)

@@ -45,6 +45,8 @@ final class SimulatedNode: HostEnvironment {
     private(set) var epoch = 0
     private var storageQueue: [StorageWork] = []
     private var storageBusy = false
+    private var snapshotQueue: [SnapshotWork] = []
+    private var snapshotBusy = false
     private var wakeFlag = WakeFlag()
     /// The process stands still, or its log's disk does, until then.
     var pausedUntil: UInt64 = 0
@@ -77,11 +79,14 @@ final class SimulatedNode: HostEnvironment {
         storageQueue = []
         storageBusy = false
         storageSince = nil
+        snapshotQueue = []
+        snapshotBusy = false
         var options = Node.Options(directory: "data", seed: cluster.world.random.next())
         options.log.segmentBytes = 16 * 1024
         options.storage.lsm.memtableBytes = 64 * 1024
         options.engine = cluster.engine
         options.settings.raft.leaseReads = cluster.leaseReads
+        if let snapshots = cluster.snapshots { options.settings.snapshots = snapshots }
         node = try Node(
             cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
@@ -153,6 +158,25 @@ final class SimulatedNode: HostEnvironment {
 
     func storageBusySince() -> UInt64? { storageSince }
 
+    func submit(_ work: SnapshotWork) {
+        snapshotQueue.append(work)
+        runSnapshotWork(epoch)
+    }
+
+    private func runSnapshotWork(_ epoch: Int) {
+        guard epoch == self.epoch, !snapshotBusy, !snapshotQueue.isEmpty else { return }
+        snapshotBusy = true
+        let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
+        cluster.world.after(delay) { [weak self] in
+            guard let self, epoch == self.epoch else { return }
+            let work = snapshotQueue.removeFirst()
+            let outcome = work.perform()
+            snapshotBusy = false
+            post(.snapshot(work.group, outcome), lane: .bulk)
+            runSnapshotWork(epoch)
+        }
+    }
+
     func fetch(_ fetch: LogFetch) {
         let epoch = epoch
         cluster.world.after(200_000) { [weak self] in
@@ -170,6 +194,8 @@ final class SimulatedCluster {
     let world: SimulatedWorld
     let formed: FormedCluster
     let engine: StorageEngineKind
+    /// Nil: logs are never cut.
+    let snapshots: SnapshotSettings?
     private(set) var nodes: [SimulatedNode] = []
     var lossProbability = 0.0
     var delayMax: UInt64 = 2_000_000
@@ -181,8 +207,9 @@ final class SimulatedCluster {
 
     let leaseReads: Bool
 
-    init(seed: UInt64, size: Int = 3, leaseReads: Bool = false) throws {
+    init(seed: UInt64, size: Int = 3, leaseReads: Bool = false, snapshots: SnapshotSettings? = nil) throws {
         self.leaseReads = leaseReads
+        self.snapshots = snapshots
         world = SimulatedWorld(seed: seed)
         engine = seed.isMultiple(of: 2) ? .lsm : .hashlog
         let members = (1...size).map {

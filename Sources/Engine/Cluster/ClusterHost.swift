@@ -18,6 +18,7 @@ public final class ClusterHost {
         /// How long one operation on the log's disk may take before this node gives up what it leads.
         public var storageStallLimit: UInt64 = 500_000_000
         public var raft = RaftCore.Settings()
+        public var snapshots = SnapshotSettings()
         public init() { raft.quiesceTicks = 100 }
     }
 
@@ -31,6 +32,9 @@ public final class ClusterHost {
     let environment: any HostEnvironment
     let outbox: Outbox
     var groups: [Group] = []
+    /// Those with files of their own.
+    var snapshotGroups: [Group] = []
+    public let snapshotCounters = SnapshotCounters()
     private var groupByID: [GroupID: Group] = [:]
     private var seed: UInt64
     var nextTick: UInt64 = 0
@@ -79,7 +83,7 @@ public final class ClusterHost {
         guard groupByID[id] == nil else { return }
         seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         let restored = RaftCore.Restored(
-            hardState: hardState, snapshot: SnapshotPoint(), lastIndex: log.lastIndex,
+            hardState: hardState, snapshot: log.beginning, lastIndex: log.lastIndex,
             termStarts: log.recovery.termStarts.map { TermStart(index: $0.index, term: $0.term) },
             commit: machine.appliedAtStart, applied: machine.appliedAtStart)
         let core = RaftCore(
@@ -90,6 +94,7 @@ public final class ClusterHost {
             readContextSeed: (seed >> 32) << 32)
         group.schedule = schedule
         group.counters = inbox.counters
+        prepareSnapshots(of: group)
         schedule.touch(group)
         groups.append(group)
         groups.sort { $0.id < $1.id }
@@ -201,6 +206,8 @@ public final class ClusterHost {
             } catch {
                 stop(because: "group \(group.id): \(error)")
             }
+        case .snapshot(let id, let outcome):
+            groupByID[id]?.finished(outcome, now: now, outbox: outbox)
         case .answer(let peer, let request, let result):
             outbox.add(ForwardedResult(request: request, result: result), to: peer)
         case .run(let body):
@@ -220,6 +227,8 @@ public final class ClusterHost {
             finish(result)
         case .beat:
             break
+        case .snapshot(let message):
+            groupByID[message.group]?.receive(message, from: peer, now: now, outbox: outbox)
         }
     }
 
@@ -249,6 +258,7 @@ public final class ClusterHost {
                 group.retryReads()
                 group.expire(now: now)
             }
+            for group in snapshotGroups { group.tickSnapshots(now: now, outbox: outbox) }
             expireForwarded(now: now)
             retryParked(now: now)
             refreshCounters()
@@ -261,6 +271,7 @@ public final class ClusterHost {
             if group.core.leader == peer { group.step(.forgetLeader, outbox: outbox) }
             if group.core.role == .leader { group.step(.unreachable(peer), outbox: outbox) }
         }
+        for group in snapshotGroups { group.abandonSnapshots(with: peer, now: now, outbox: outbox) }
         loseForwarded(to: peer)
     }
 
@@ -270,6 +281,7 @@ public final class ClusterHost {
             for work in group.submitted { environment.submit(work) }
             group.submitted.removeAll(keepingCapacity: true)
         }
+        submitSnapshotWork()
     }
 
     private func publish(_ turn: [Group]) {

@@ -14,7 +14,7 @@ extension Group {
         // Only what is on this node's own disk: the store may persist its applied index, and a log that ends before it would
         // have forgotten entries that the store already holds.
         let target = min(commit, core.durableIndex)
-        guard applied < target else { return false }
+        guard applied < target, snapshots?.isInstalling != true else { return false }
         let before = applied
         var bytes = 0
         while applied < target, bytes < Self.applyBytesPerTurn {
@@ -80,10 +80,15 @@ extension Group {
         switch result.fetch.purpose {
         case .replication:
             replicationFetchOutstanding = false
-            if result.failure == nil { catchUp.insert(result.frames) }
+            // Frames of before a truncation or a snapshot may be void by now.
+            if result.failure == nil, let last = result.frames.headers.last, core.term(at: last.index) == last.term {
+                catchUp.insert(result.frames)
+            }
             step(.entriesAvailable, outbox: outbox)
         case .apply:
             applyFetchOutstanding = false
+            // A snapshot may have come in between, and taken the entries away.
+            if snapshots != nil, snapshots?.isInstalling == true || result.fetch.from <= applied { return }
             if let failure = result.failure { throw StateMachineFailure(failure) }
             guard machine.replay == .lastEntry else {
                 applyBuffer = result.frames

@@ -24,6 +24,7 @@ final class Group {
     var workLast: (index: LogIndex, term: Term)?
     var workMessages: [Message] = []
     var workAnswers: [@Sendable () -> Void] = []
+    var workInstalled: SnapshotPoint?
     var storageSequence: UInt64 = 0
     var awaiting: [AwaitingStorage] = []
 
@@ -55,6 +56,8 @@ final class Group {
     unowned var counters: HostCounters?
     var isDirty = false
     var isAwake = false
+    /// Nil for a machine without files of its own.
+    var snapshots: GroupSnapshots?
     /// What the host's observer was last told.
     var publishedStatus: GroupStatus?
 
@@ -65,6 +68,7 @@ final class Group {
         var hardState: HardState?
         var messages: [Message]
         var answers: [@Sendable () -> Void]
+        var installed: SnapshotPoint?
     }
 
     /// An entry that this node proposed and whose proposers wait.
@@ -122,10 +126,13 @@ final class Group {
         for read in ready.reads { confirm(read) }
         for context in ready.droppedReads { requeue(context) }
         if let softState = ready.softState { note(softState) }
+        let needed = ready.snapshotsNeeded
         ready.removeAll()
+        if !needed.isEmpty { needSnapshots(needed, outbox: outbox) }
     }
 
     private func absorbStorage(frames: FrameBatch?) {
+        if let point = ready.snapshot { beginInstall(point) }
         if let from = ready.truncateFrom {
             precondition(from > applied, "an applied entry must never be truncated (group \(id), index \(from))")
             submitWork()
@@ -167,7 +174,7 @@ final class Group {
         catchUp.truncate(from: index)
     }
 
-    private func startWork() {
+    func startWork() {
         work = StorageWork(
             group: id, sequence: 0, log: log, hardStateFile: hardStateFile, durability: durability)
     }
@@ -191,12 +198,13 @@ final class Group {
         awaiting.append(
             AwaitingStorage(
                 sequence: storageSequence, last: workLast, hardState: work.hardState, messages: workMessages,
-                answers: workAnswers))
+                answers: workAnswers, installed: workInstalled))
         submitted.append(work)
         self.work = nil
         workLast = nil
         workMessages = []
         workAnswers = []
+        workInstalled = nil
     }
 
     /// Closed works that the host has not handed to storage yet.
@@ -212,6 +220,7 @@ final class Group {
         for item in done {
             if let hardState = item.hardState { step(.hardStateDurable(hardState), outbox: outbox) }
             if let last = item.last { step(.appendDurable(index: last.index, term: last.term), outbox: outbox) }
+            if let point = item.installed { finishInstall(point, outbox: outbox) }
             for message in item.messages { outbox.add(message, of: self) }
             for answer in item.answers { answer() }
         }

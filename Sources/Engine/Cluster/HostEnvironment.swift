@@ -13,6 +13,10 @@ public protocol HostEnvironment: AnyObject {
     /// Reads old entries, in any order, then posts ``HostEvent/fetched(_:)``.
     func fetch(_ fetch: LogFetch)
 
+    /// Carries out background work around snapshots, strictly in the order given and beside the log's writes, then posts
+    /// ``HostEvent/snapshot(_:_:)`` for each.
+    func submit(_ work: SnapshotWork)
+
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
 
@@ -25,7 +29,7 @@ extension HostEnvironment {
     public func storageBusySince() -> UInt64? { nil }
 }
 
-/// One group's durable work of one turn: hard state, then truncation, then entries, then one sync.
+/// One group's durable work of one turn: hard state, then a received snapshot, then truncation, then entries, then one sync.
 public struct StorageWork: Sendable {
     public var group: GroupID
     /// Counts up within the group; completions must keep the order.
@@ -33,6 +37,7 @@ public struct StorageWork: Sendable {
     public var log: SegmentedLog
     public var hardStateFile: HardStateFile
     public var hardState: HardState?
+    public var install: SnapshotInstall?
     public var truncateFrom: LogIndex?
     public var frames: [FrameBatch] = []
     public var durability: WriteDurability
@@ -51,11 +56,12 @@ public struct StorageWork: Sendable {
         }
     }
 
-    /// Hard state and truncation; returns the entries that are left to append.
-    func prepare(with later: [StorageWork]) throws(SegmentedLogError) -> FrameBatch {
+    /// Hard state, snapshot and truncation; returns the entries that are left to append.
+    func prepare(with later: [StorageWork]) throws -> FrameBatch {
         if let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState {
             try hardStateFile.store(term: hardState.term, vote: hardState.vote?.rawValue ?? 0)
         }
+        if let install { try install.perform(log: log) }
         if let truncateFrom { try log.truncate(from: truncateFrom) }
         if later.isEmpty, frames.count == 1 { return frames[0] }
         var all = FrameBatch()
@@ -74,7 +80,7 @@ public struct StorageWork: Sendable {
 
     /// True when `next` may share this work's write: same group, and nothing has to be cut in between.
     public func canAbsorb(_ next: StorageWork) -> Bool {
-        next.group == group && next.truncateFrom == nil && next.durability == durability
+        next.group == group && next.truncateFrom == nil && next.install == nil && next.durability == durability
     }
 }
 

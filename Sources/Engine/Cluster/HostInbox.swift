@@ -14,6 +14,7 @@ public enum HostEvent: Sendable {
     case read(GroupID, ReadRequest)
     case stored(StorageReceipt)
     case fetched(LogFetchResult)
+    case snapshot(GroupID, SnapshotOutcome)
     /// The answer to a proposal that `to` forwarded to this node.
     case answer(to: NodeID, request: UInt64, result: Result<UInt64, RequestError>)
     /// Anything else that must run on the host's thread.

@@ -65,4 +65,6 @@ public enum PeerLane: UInt8, Hashable, Sendable, CaseIterable {
     case control
     /// Entries and forwarded proposals.
     case bulk
+    /// Files of snapshots, and what is said about them.
+    case snapshot
 }

@@ -55,6 +55,12 @@ final class Outbox {
         }
     }
 
+    /// Sends one message of a snapshot transfer, past everything that gathers here.
+    func sendSnapshot(_ message: [UInt8], to peer: NodeID) {
+        bytesSent += UInt64(message.count)
+        environment.send(message, lane: .snapshot, to: peer)
+    }
+
     /// Hands everything to the transport, control traffic first.
     func flush() {
         for position in peers.indices where !peers[position].control.bytes.isEmpty {

@@ -11,6 +11,7 @@ enum PeerMessage {
     case forwardResult(ForwardedResult)
     /// The sender's node is alive; it says nothing about any group.
     case beat
+    case snapshot(SnapshotMessage)
 }
 
 /// A proposal that reached a follower, on its way to the leader. Never sent twice: a lost answer is "unknown".
@@ -28,7 +29,7 @@ struct ForwardedResult {
 }
 
 enum PeerCodec {
-    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3, beat = 4 }
+    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3, beat = 4, snapshot = 8 }
 
     static func encode(
         _ message: Message, group: GroupID, frames: FrameBatch, into writer: inout ByteWriter
@@ -83,6 +84,13 @@ enum PeerCodec {
         writer.fillLength(from: start)
     }
 
+    static func encode(_ message: SnapshotMessage, into writer: inout ByteWriter) {
+        let start = writer.reserveLength()
+        writer.write(Tag.snapshot.rawValue)
+        message.encode(into: &writer)
+        writer.fillLength(from: start)
+    }
+
     /// Decodes one batch; nil when anything in it is malformed.
     static func decode(_ bytes: [UInt8]) -> [PeerMessage]? {
         var reader = ByteReader(bytes[...])
@@ -118,6 +126,8 @@ enum PeerCodec {
             return .forwardResult(ForwardedResult(request: request, result: .failure(error)))
         case .beat:
             return reader.isAtEnd ? .beat : nil
+        case .snapshot:
+            return SnapshotMessage(&reader).map { .snapshot($0) }
         case nil:
             return nil
         }

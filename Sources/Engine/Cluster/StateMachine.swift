@@ -46,6 +46,12 @@ public protocol StateMachine: AnyObject {
     /// Called after a batch of entries was applied.
     func didApply(through index: LogIndex)
 
+    /// The machine's files, when it has files of its own that can be sent to another member: then its log is cut too.
+    var snapshotStore: (any SnapshotStore)? { get }
+
+    /// The machine's files were replaced by those of a received snapshot, which covers everything up to `index`.
+    func didInstallSnapshot(through index: LogIndex)
+
     /// True when the machine wants no more proposals for the moment (its background work is behind).
     var needsBackpressure: Bool { get }
 
@@ -74,4 +80,6 @@ extension StateMachine {
     public func didApply(through index: LogIndex) {}
     public var needsBackpressure: Bool { false }
     public func takeWriteDelay() -> UInt64 { 0 }
+    public var snapshotStore: (any SnapshotStore)? { nil }
+    public func didInstallSnapshot(through index: LogIndex) {}
 }

@@ -38,7 +38,7 @@ public struct StorageTurn {
         }
         var positions: [Int] = []
         for (position, run) in wave.enumerated() {
-            do throws(SegmentedLogError) {
+            do {
                 let frames = try run[0].prepare(with: Array(run.dropFirst()))
                 guard !frames.isEmpty else { continue }
                 appends.append(LogAppend(run[0].log, frames, durability: run[0].durability))

@@ -15,12 +15,20 @@ public final class KeyValueMachine: StateMachine {
     private var applied: UInt64
     private var owedNanoseconds: UInt64 = 0
 
+    public let snapshotStore: (any SnapshotStore)?
+    /// A snapshot has taken the store's place: `sessions` are those of before.
+    private var mustReadSessions = false
+
     /// Reads the sessions out of the store.
-    /// - Parameter clock: nanoseconds of a clock that only goes forward; asked only when this node leads.
+    /// - Parameters:
+    ///   - snapshots: the store's files as the cluster sees them; nil for a store that is never sent.
+    ///   - clock: nanoseconds of a clock that only goes forward; asked only when this node leads.
     public init(
-        store: any KeyValueStore, limits: SessionLimits = SessionLimits(), clock: @escaping @Sendable () -> UInt64
+        store: any KeyValueStore, snapshots: (any SnapshotStore)? = nil, limits: SessionLimits = SessionLimits(),
+        clock: @escaping @Sendable () -> UInt64
     ) throws(StorageError) {
         self.store = store
+        snapshotStore = snapshots
         applied = store.applied.index
         sessions = try SessionTable(limits: limits, store: store)
         clusterClock = ClusterClock(start: sessions.latestTime, clock: clock)
@@ -51,6 +59,10 @@ public final class KeyValueMachine: StateMachine {
         CommandList.stamp(&payload, time: clusterClock.now(term: term))
     }
 
+    public func didInstallSnapshot(through index: UInt64) {
+        mustReadSessions = true
+    }
+
     public func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError> {
         if !answers.isEmpty { answers = [] }
         let position = LogPosition(index: entry.index, term: entry.term)
@@ -69,8 +81,8 @@ public final class KeyValueMachine: StateMachine {
         guard let list = CommandList.decode(entry.payload) else {
             throw .invalidBatch("entry \(entry.index) is no list of commands that this version knows")
         }
-        // The store is ahead of what was applied here when a snapshot took its place.
-        if store.applied.index != applied {
+        if mustReadSessions || store.applied.index != applied {
+            mustReadSessions = false
             sessions = try SessionTable(limits: sessions.limits, store: store)
             clusterClock.saw(sessions.latestTime)
         }

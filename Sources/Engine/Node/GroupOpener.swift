@@ -38,10 +38,14 @@ struct GroupOpener: Sendable {
     }
 
     /// - Parameter indexed: segments are named after Raft indexes, for groups whose entries hold no records.
-    func open(_ name: String, folder: String, indexed: Bool) throws(NodeError) -> OpenedGroup {
+    /// - Parameter segmentBytes: size of segments, when not that of all logs.
+    func open(
+        _ name: String, folder: String, indexed: Bool, segmentBytes: UInt64? = nil
+    ) throws(NodeError) -> OpenedGroup {
         do throws(SegmentedLogError) {
             var logOptions = options.log
             logOptions.naming = indexed ? .index : .offset
+            if let segmentBytes { logOptions.segmentBytes = segmentBytes }
             let log = try SegmentedLog.open(
                 directory: options.directory + "/" + folder, fileSystem: fileSystem, options: logOptions)
             let file = try HardStateFile.open(path: "\(raftFolder)/\(name).state", fileSystem: fileSystem)

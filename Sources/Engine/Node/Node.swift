@@ -55,25 +55,19 @@ public final class Node {
         }
         let opener = GroupOpener(options: options, fileSystem: fileSystem)
         try opener.prepare()
-        let store: any KeyValueStore
-        do throws(StorageError) {
-            store = try openStore(
-                kind: options.engine, directory: "\(options.directory)/node/keyvalue/\(options.engine.rawValue)",
-                fileSystem: fileSystem, options: options.storage)
-        } catch {
-            throw .storage(error)
-        }
+        let opened = try opener.openKeyValue()
+        let store = opened.store
         let controller = ControllerMachine(topics: topics) { record in
             opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
         }
         let durability = options.durability
         try opener.open("controller", folder: "node/controller", indexed: true)
             .start(.controller, on: host, machine: controller, durability: durability)
-        let keyValueLog = try opener.open("keyvalue", folder: "node/keyvalue/log", indexed: true)
-        try Self.check(store, against: keyValueLog.log)
+        try Self.check(store, against: opened.group.log)
         do throws(StorageError) {
-            let machine = try KeyValueMachine(store: store, limits: options.sessions, clock: clock)
-            keyValueLog.start(.keyValue, on: host, machine: machine, durability: durability)
+            let machine = try KeyValueMachine(
+                store: store, snapshots: opened.snapshots, limits: options.sessions, clock: clock)
+            opened.group.start(.keyValue, on: host, machine: machine, durability: durability)
         } catch {
             throw .storage(error)
         }
@@ -93,7 +87,7 @@ public final class Node {
         if log.firstIndex > flushed + 1 {
             throw .inconsistent(
                 "the store ends at entry \(flushed) and its log begins at \(log.firstIndex): entries between them are lost; "
-                    + "restore the data folder from a backup")
+                    + "start it with the engine that wrote the store, or restore the data folder from a backup")
         }
         if log.lastIndex < flushed {
             throw .inconsistent(
@@ -108,6 +102,8 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
     case files(FileIOError)
     case log(SegmentedLogError)
     case storage(StorageError)
+    /// A received snapshot could not be put in place.
+    case snapshot(SnapshotFailure)
     /// Store and log do not fit together.
     case inconsistent(String)
 
@@ -116,6 +112,7 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
         case .files(let error): error.description
         case .log(let error): "\(error)"
         case .storage(let error): "\(error)"
+        case .snapshot(let failure): failure.description
         case .inconsistent(let why): why
         }
     }

@@ -25,6 +25,26 @@ public struct Configuration: Hashable, Sendable {
         precondition(!learners.contains { voters.contains($0) }, "a learner must not be a voter")
     }
 
+    /// Every field as a codec found it, ascending; nil when they can't belong together.
+    public init?(
+        voters: [NodeID], outgoing: [NodeID], learners: [NodeID], learnersNext: [NodeID], leavesAutomatically: Bool
+    ) {
+        for nodes in [voters, outgoing, learners, learnersNext] {
+            for (position, node) in nodes.enumerated() {
+                guard node.rawValue != 0, position == 0 || nodes[position - 1] < node else { return nil }
+            }
+        }
+        guard !learners.contains(where: { voters.contains($0) || outgoing.contains($0) }),
+            learnersNext.allSatisfy({ outgoing.contains($0) && !voters.contains($0) }),
+            !voters.isEmpty || outgoing.isEmpty, !outgoing.isEmpty || !leavesAutomatically
+        else { return nil }
+        self.voters = voters
+        self.outgoing = outgoing
+        self.learners = learners
+        self.learnersNext = learnersNext
+        self.leavesAutomatically = leavesAutomatically
+    }
+
     private static func check(_ nodes: [NodeID], _ what: String) {
         for (position, node) in nodes.enumerated() {
             precondition(node.rawValue != 0, "0 is not a node id")

@@ -68,7 +68,7 @@ package struct Progress: Hashable, Sendable {
     /// The log reader is fetching the entries that this member needs.
     var awaitsEntries = false
     /// Heard from since the last quorum check.
-    var recentActive = false
+    package var recentActive = false
     /// The commit index that the member will know once everything sent has arrived.
     var sentCommit: LogIndex = 0
     /// Newest read round that the member echoed in this term.

@@ -99,6 +99,23 @@ extension SegmentedLog {
         }
     }
 
+    /// The first entry of the newest run of segments that hold at least `bytes`: trimming before it leaves that much.
+    public func index(leaving bytes: UInt64) -> UInt64 {
+        state.withLock { state in
+            var sum: UInt64 = 0
+            for segment in state.segments.reversed() {
+                sum += segment.byteCount
+                if sum >= bytes { return segment.head.lastIndex + 1 }
+            }
+            return state.firstIndex
+        }
+    }
+
+    /// Whether ``trim(before:)`` would delete something.
+    public func canTrim(before index: UInt64) -> Bool {
+        state.withLock { $0.segments.count > 1 && $0.segments[0].end.lastIndex < index }
+    }
+
     /// Empties the log and lets it go on behind a snapshot: the next entry is `index + 1`. Durable on return.
     ///
     /// The snapshot must be durable before. A crash in the middle leaves an older, shorter or empty log: whoever opens

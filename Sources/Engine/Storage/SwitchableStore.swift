@@ -64,5 +64,7 @@ public final class SwitchableStore: KeyValueStore {
 
     public func stateHash() throws(StorageError) -> UInt64 { try current.stateHash() }
 
+    public func freeze() -> any FrozenStore { current.freeze() }
+
     public func close() { current.close() }
 }

@@ -1,5 +1,6 @@
 // What a node is started with, after the command line, the environment and the configuration file were put on top of each
 // other, in that order of precedence.
+import Cluster
 import Configuration
 import Foundation
 import Logging
@@ -23,6 +24,8 @@ import Storage
 /// | `strata.allocator` | `STRATA_ALLOCATOR` | `--allocator` | `arena` |
 /// | `strata.leases` | `STRATA_LEASES` | `--leases` | `off` |
 /// | `strata.stall.limit` | `STRATA_STALL_LIMIT` | `--stall-limit` | 500 ms |
+/// | `strata.log.retained` | `STRATA_LOG_RETAINED` | `--log-retained` | 268435456 bytes |
+/// | `strata.snapshot.rate` | `STRATA_SNAPSHOT_RATE` | `--snapshot-rate` | 134217728 bytes a second |
 /// | `strata.fault` | `STRATA_FAULT` | `--fault` | none; for experiments |
 /// | `strata.data` | `STRATA_DATA` | `--data` | `data`, or `data/<id>` |
 /// | `strata.log.level` | `STRATA_LOG_LEVEL` | `--log-level` | `info` |
@@ -40,6 +43,7 @@ struct ServerConfiguration: Sendable {
     var switches = Switches()
     /// Milliseconds after which a log write that is not done counts as a stuck disk.
     var stallLimit: Int
+    var snapshots = SnapshotSettings()
     /// What the disk does wrong; the last one is nearest to the node.
     var faults: [DiskFault]
     var data: String
@@ -96,6 +100,8 @@ struct ServerConfiguration: Sendable {
             throw ServerError.configuration("'\(stallLimit)' is no --stall-limit; give 50 to 60000 milliseconds")
         }
         self.stallLimit = milliseconds
+        if let bytes = try Self.count(of: "log.retained", config) { snapshots.logRetainedBytes = bytes }
+        if let bytes = try Self.count(of: "snapshot.rate", config) { snapshots.bytesPerSecond = bytes }
         faults = try Self.faults(config.string(forKey: "fault") ?? "")
         data = config.string(forKey: "data") ?? (id.map { "data/\($0)" } ?? "data")
         let level = config.string(forKey: "log.level") ?? "info"
@@ -125,6 +131,15 @@ struct ServerConfiguration: Sendable {
             throw ServerError.configuration(
                 "'\(word)' is no --fault; take some of \(words), those that count also with =<number>")
         }
+    }
+
+    /// A number of bytes; above 0.
+    private static func count(of key: ConfigKey, _ config: ConfigReader) throws -> UInt64? {
+        guard let word = config.string(forKey: key) else { return nil }
+        guard let count = UInt64(word), count > 0 else {
+            throw ServerError.configuration("'\(word)' is no number of bytes for \(key); take a whole number above 0")
+        }
+        return count
     }
 
     private static func check(id: String) throws {

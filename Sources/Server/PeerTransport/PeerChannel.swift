@@ -26,7 +26,12 @@ protocol PeerChannel: AnyObject, Sendable {
 enum PeerLimits {
     /// Bytes that may wait for one peer; a slow peer loses what exceeds it and catches up later.
     static func waitingBytesMax(_ lane: PeerLane) -> Int {
-        lane == .control ? 4 * 1024 * 1024 : 64 * 1024 * 1024
+        switch lane {
+        case .control: 4 * 1024 * 1024
+        case .bulk: 64 * 1024 * 1024
+        // More than the window of a transfer; what exceeds it is asked for again.
+        case .snapshot: 32 * 1024 * 1024
+        }
     }
     /// Bytes joined into one gRPC message.
     static let batchBytesMax = 4 * 1024 * 1024

@@ -89,7 +89,11 @@ final class PeerNetwork: PeerTransport {
             let peer = Strata_V1_Peer.Client(wrapping: client)
             let (member, _) = try await shakeHands(with: peer)
             let identity = Strata_V1_PeerIdentity(directory)
-            try await serve(GRPCPeerChannel(peer: peer, identity: identity), to: member, at: address)
+            try await withGRPCClient(transport: clientTransport(to: address)) { snapshotClient in
+                let channel = GRPCPeerChannel(
+                    peer: peer, snapshotPeer: Strata_V1_Peer.Client(wrapping: snapshotClient), identity: identity)
+                try await serve(channel, to: member, at: address)
+            }
         }
     }
 

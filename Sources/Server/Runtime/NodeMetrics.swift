@@ -46,6 +46,7 @@ final class NodeMetrics: Sendable {
         writeSums(groups, to: &text)
         Self.writeMemory(gate.storeMemory, groups: groups, to: &text)
         host.write(to: &text)
+        if let snapshots = gate.snapshots { write(snapshots, to: &text) }
         return registry.exposition() + text.text
     }
 
@@ -86,6 +87,7 @@ final class NodeMetrics: Sendable {
                 { Double($0.appliedIndex) }
             ),
             ("strata_raft_last_index", "Newest entry of the group's log.", { Double($0.lastIndex) }),
+            ("strata_raft_first_index", "Oldest entry that the group's log still has.", { Double($0.firstIndex) }),
         ]
         // One series for each partition of a node with thousands would drown whoever scrapes it.
         let named = groups.count <= Self.namedGroupsMax ? groups : groups.filter { $0.group < .firstPartition }
@@ -95,6 +97,21 @@ final class NodeMetrics: Sendable {
             for (group, status) in named {
                 text.sample(reading.name, [("group", group.description)], reading.value(status))
             }
+        }
+    }
+
+    private func write(_ snapshots: SnapshotCounters, to text: inout PrometheusText) {
+        let readings: [(name: String, help: String, value: UInt64)] = [
+            ("strata_snapshots_sent_total", "Snapshots that another member has installed.", snapshots.sent),
+            ("strata_snapshots_received_total", "Snapshots installed on this node.", snapshots.received),
+            ("strata_snapshots_failed_total", "Transfers that ended without an installed snapshot.", snapshots.failed),
+            ("strata_snapshot_sent_bytes_total", "Bytes of snapshots handed to the network.", snapshots.bytesSent),
+            ("strata_snapshot_received_bytes_total", "Bytes of snapshots written here.", snapshots.bytesReceived),
+            ("strata_log_compactions_total", "Times that the beginning of a log was dropped.", snapshots.compactions),
+        ]
+        for reading in readings {
+            text.family(reading.name, .counter, reading.help)
+            text.sample(reading.name, [], Double(reading.value))
         }
     }
 }

@@ -26,6 +26,8 @@ final class NodeRuntime: Sendable {
 
     let inbox: HostInbox
     let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
+    /// One thread: work around snapshots keeps its order, and never stands in front of a read or of the log.
+    private let snapshotThread = BlockingPool(name: "strata-snapshot", threads: 1)
     private let wakeup: Wakeup
     private let storage: [StorageThread]
     private let stopping = Atomic<Bool>(false)
@@ -55,6 +57,7 @@ final class NodeRuntime: Sendable {
         var statuses: StatusTable
         var stateHash: any StateHashService
         var store: any KeyValueStore
+        var snapshots: SnapshotCounters
     }
 
     /// Opens a node on its own thread and runs it there until ``stop()``.
@@ -66,7 +69,8 @@ final class NodeRuntime: Sendable {
         try await withCheckedThrowingContinuation { continuation in
             let host = WorkerThread(name: "strata-host") { [self] in
                 let environment = RuntimeEnvironment(
-                    storage: storage, blocking: blocking, inbox: inbox, transport: transport)
+                    storage: storage, blocking: blocking, snapshotThread: snapshotThread, inbox: inbox,
+                    transport: transport)
                 do throws(NodeError) {
                     let node = try Node(
                         cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
@@ -77,7 +81,7 @@ final class NodeRuntime: Sendable {
                         returning: Services(
                             keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses,
                             stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking),
-                            store: node.store))
+                            store: node.store, snapshots: node.host.snapshotCounters))
                     run(node, status: status, failed: failed)
                 } catch {
                     continuation.resume(throwing: error)
@@ -95,6 +99,7 @@ final class NodeRuntime: Sendable {
             logger.warning("a thread of the node did not end in time")
         }
         for thread in storage { thread.stop() }
+        snapshotThread.stop()
         blocking.stop()
     }
 
@@ -142,10 +147,15 @@ final class NodeRuntime: Sendable {
 private final class RuntimeEnvironment: HostEnvironment {
     private let storage: [StorageThread]
     private let blocking: BlockingPool
+    private let snapshotThread: BlockingPool
     private let inbox: HostInbox
     private let transport: any PeerTransport
 
-    init(storage: [StorageThread], blocking: BlockingPool, inbox: HostInbox, transport: any PeerTransport) {
+    init(
+        storage: [StorageThread], blocking: BlockingPool, snapshotThread: BlockingPool, inbox: HostInbox,
+        transport: any PeerTransport
+    ) {
+        self.snapshotThread = snapshotThread
         self.storage = storage
         self.blocking = blocking
         self.inbox = inbox
@@ -159,6 +169,11 @@ private final class RuntimeEnvironment: HostEnvironment {
     func fetch(_ fetch: LogFetch) {
         let inbox = inbox
         blocking.run { inbox.post(.fetched(fetch.perform())) }
+    }
+
+    func submit(_ work: SnapshotWork) {
+        let inbox = inbox
+        snapshotThread.run { inbox.post(.snapshot(work.group, work.perform())) }
     }
 
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {

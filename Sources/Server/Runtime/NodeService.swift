@@ -54,6 +54,7 @@ struct NodeService: Service {
             options.engine = switches.engine
             options.settings.raft.leaseReads = switches.leases == .on
             options.settings.storageStallLimit = UInt64(configuration.stallLimit) * 1_000_000
+            options.settings.snapshots = configuration.snapshots
             options.storage.lsm.seed = UInt64.random(in: .min ... .max)
             options.storage.lsm.allocator = switches.allocator
             options.storage.hashLog.seed = UInt64.random(in: .min ... .max)

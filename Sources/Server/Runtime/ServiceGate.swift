@@ -122,4 +122,7 @@ extension ServiceGate {
 
     /// The states of all groups, for metrics.
     var groups: [(group: GroupID, status: GroupStatus)] { current?.statuses.all ?? [] }
+
+    /// Nil until the node is open.
+    var snapshots: SnapshotCounters? { current?.snapshots }
 }

@@ -1,4 +1,5 @@
-// A peer over gRPC: two client-streaming calls that last as long as the connection, one for each lane.
+// A peer over gRPC: a client-streaming call for each lane, which lasts as long as the connection. Snapshots have a connection of
+// their own, so that a vote never stands behind a file in a socket.
 import Cluster
 import Foundation
 import GRPCCore
@@ -8,28 +9,44 @@ import SwiftProtobuf
 final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
     private let control = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.control))
     private let bulk = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.bulk))
+    private let snapshot = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.snapshot))
     private let peer: Strata_V1_Peer.Client<Transport>
+    private let snapshotPeer: Strata_V1_Peer.Client<Transport>
     private let identity: Strata_V1_PeerIdentity
 
-    init(peer: Strata_V1_Peer.Client<Transport>, identity: Strata_V1_PeerIdentity) {
+    /// - Parameter snapshotPeer: a client of its own to the same node.
+    init(
+        peer: Strata_V1_Peer.Client<Transport>, snapshotPeer: Strata_V1_Peer.Client<Transport>,
+        identity: Strata_V1_PeerIdentity
+    ) {
         self.peer = peer
+        self.snapshotPeer = snapshotPeer
         self.identity = identity
     }
 
     func push(_ batch: [UInt8], lane: PeerLane) {
-        (lane == .control ? control : bulk).push(batch)
+        switch lane {
+        case .control: control.push(batch)
+        case .bulk: bulk.push(batch)
+        case .snapshot: snapshot.push(batch)
+        }
     }
 
-    var dropped: UInt64 { control.dropped + bulk.dropped }
+    var dropped: UInt64 { control.dropped + bulk.dropped + snapshot.dropped }
 
     func run() async throws {
-        let peer = peer
+        let (peer, snapshotPeer) = (peer, snapshotPeer)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 try await self.carry(self.control) { try await peer.requestVote(options: $0, requestProducer: $1) }
             }
             group.addTask {
                 try await self.carry(self.bulk) { try await peer.appendEntries(options: $0, requestProducer: $1) }
+            }
+            group.addTask {
+                try await self.carry(self.snapshot) {
+                    try await snapshotPeer.installSnapshot(options: $0, requestProducer: $1)
+                }
             }
             try await group.next()
             group.cancelAll()

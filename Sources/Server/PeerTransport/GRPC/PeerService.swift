@@ -39,8 +39,7 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
     func installSnapshot(
         request: RPCAsyncSequence<Strata_V1_PeerBatch, any Error>, context: ServerContext
     ) async throws -> Strata_V1_PeerSummary {
-        throw RPCError(
-            code: .unimplemented, message: "this version keeps whole logs and sends entries instead of snapshots")
+        try await receive(request, lane: .snapshot)
     }
 
     private func receive(

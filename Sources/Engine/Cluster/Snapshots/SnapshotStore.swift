@@ -1,0 +1,73 @@
+// What a state machine with files of its own offers, so that its log can be cut and its files sent to other members. Called
+// on threads that may block, never on the host's.
+public import FileIO
+public import Raft
+public import SegmentedLog
+
+/// The files behind a state machine. Calls other than ``flushed`` block and come one at a time.
+public protocol SnapshotStore: AnyObject, Sendable {
+    var fileSystem: any FileSystem { get }
+    /// Names what wrote the files; a member with another format can't use them.
+    var format: String { get }
+    /// Where received files gather. On the same file system as the state, so that they can take its place.
+    var incomingFolder: String { get }
+    /// The newest entry that the files cover. Any thread.
+    var flushed: SnapshotPoint { get }
+
+    /// Writes everything applied so far to files.
+    func flush() throws(SnapshotFailure)
+
+    /// Makes a checkpoint in a folder of its own; `number` tells it from earlier ones.
+    func checkpoint(_ number: UInt64) throws(SnapshotFailure) -> SnapshotCheckpoint
+
+    /// Replaces the state by the files in ``incomingFolder`` and lets `log` go on behind them. Durable on return; after a
+    /// crash at any moment the node opens with either the old state and log or the new ones.
+    func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure)
+}
+
+/// A checkpoint on disk.
+public struct SnapshotCheckpoint: Hashable, Sendable {
+    public var folder: String
+    public var point: SnapshotPoint
+    public var files: [SnapshotManifest.File]
+    public init(folder: String, point: SnapshotPoint, files: [SnapshotManifest.File]) {
+        self.folder = folder
+        self.point = point
+        self.files = files
+    }
+}
+
+/// Why work for a snapshot failed; the sentence names file and cause.
+public struct SnapshotFailure: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    public init(_ description: String) { self.description = description }
+}
+
+/// Background work of one group: reading, writing and checking snapshot files, and cutting its log.
+public struct SnapshotWork: Sendable {
+    public let group: GroupID
+    private let body: @Sendable () -> SnapshotOutcome
+
+    init(group: GroupID, _ body: @escaping @Sendable () -> SnapshotOutcome) {
+        self.group = group
+        self.body = body
+    }
+
+    /// Does the work. Blocks; call it on a thread that may, in the order in which works were submitted.
+    public func perform() -> SnapshotOutcome { body() }
+}
+
+/// How a ``SnapshotWork`` ended. Goes back to the group that asked for it.
+public struct SnapshotOutcome: Sendable {
+    enum Content: Sendable {
+        case trimmed(SnapshotFailure?)
+        case checkpointed(Result<SnapshotCheckpoint, SnapshotFailure>)
+        /// An encoded message, ready to be sent.
+        case read(transfer: UInt64, attempt: Int, Result<[UInt8], SnapshotFailure>)
+        case prepared(transfer: UInt64, Result<[UInt64], SnapshotFailure>)
+        case written(transfer: UInt64, Result<Int, SnapshotFailure>)
+        case verified(transfer: UInt64, SnapshotFailure?)
+        case removed
+    }
+    let content: Content
+}
