@@ -10,7 +10,8 @@ struct Server: AsyncParsableCommand {
         abstract: "A replicated log broker and key-value store.",
         discussion: "Without a subcommand it runs a node. Every long option is accepted with one dash too.",
         subcommands: [
-            ServeCommand.self, ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self, StorageCommand.self,
+            ServeCommand.self, ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self, ClusterCommand.self,
+            StorageCommand.self,
         ],
         defaultSubcommand: ServeCommand.self)
 
@@ -39,6 +40,6 @@ struct Server: AsyncParsableCommand {
         "id", "address", "port", "http", "resp", "peers", "transport", "engine", "allocator", "data", "log-level",
         "config", "help",
         "topic", "partition", "message", "acks", "endpoint", "from-beginning", "offset", "max-messages",
-        "list", "create", "partitions", "describe", "salvage", "to", "limit",
+        "join", "role", "group", "list", "create", "partitions", "describe", "salvage", "to", "limit",
     ]
 }

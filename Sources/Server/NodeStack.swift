@@ -16,7 +16,8 @@ struct NodeStack {
         let switches = configuration.switches
         let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
-            member: member, expected: configuration.peers.count + 1, formed: folder.identity.cluster)
+            member: member, expected: configuration.peers.count + 1, isJoining: configuration.isJoining,
+            formed: folder.identity.cluster)
         let runtime = NodeRuntime(logger: logger, metrics: metrics, fileSystem: fileSystem)
         let gate = ServiceGate(directory: directory)
         let fatal = FatalSignal()
@@ -55,8 +56,8 @@ struct NodeStack {
         if let http = configuration.http {
             services.append(
                 HTTPServer(
-                    address: http, store: gate, node: gate, hashes: gate, pending: .shared, group: group,
-                    logger: logger,
+                    address: http, store: gate, node: gate, hashes: gate, cluster: gate, pending: .shared,
+                    group: group, logger: logger,
                     metrics: { metrics.exposition(gate: gate, host: runtime.inbox.counters) },
                     onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
         }

@@ -43,6 +43,9 @@ struct ServeCommand: AsyncParsableCommand {
         help: "Port on which framed TCP of peers arrives (default: any free one, told to them).")
     var peerPort: Int?
 
+    @Flag(help: "Wait to be added to the cluster that --peers belong to, instead of forming one with them.")
+    var join = false
+
     @Option(help: "How peers talk: tcp (framed, faster) or grpc.")
     var transport: String?
 
@@ -102,11 +105,11 @@ struct ServeCommand: AsyncParsableCommand {
             fileSystem = fault.wrap(fileSystem, folder: configuration.data, seed: seed)
         }
         configuration.switches.io = backend.kind
-        configuration.switches.fault = configuration.fault.map { "\($0)" }
+        if !configuration.faults.isEmpty {
+            configuration.switches.fault = configuration.faults.map { "\($0)" }.joined(separator: ",")
+        }
         let folder = try DataFolder(path: configuration.data, name: configuration.id, fileSystem: fileSystem)
-        let member = Member(
-            name: folder.identity.name, incarnation: folder.identity.incarnation,
-            address: configuration.address.description)
+        let member = folder.member(address: configuration.address.description, isJoining: configuration.isJoining)
         var logger = Logger(label: "strata")
         logger[metadataKey: "node"] = "\(member.name)"
         let stack = try await NodeStack(
@@ -145,6 +148,7 @@ struct ServeCommand: AsyncParsableCommand {
         set(["http"], http)
         set(["resp"], resp)
         set(["peers"], peers)
+        if join { values[AbsoluteConfigKey(["strata", "join"])] = ConfigValue(.bool(true), isSecret: false) }
         set(["peer", "port"], peerPort.map(String.init))
         set(["transport"], transport)
         set(["engine"], engine)

@@ -19,6 +19,7 @@ import Testing
     private final class Environment: HostEnvironment {
         var inbox: HostInbox?
         func submit(_ work: StorageWork) { inbox?.post(.stored(work.perform()), lane: .control) }
+        func submit(_ work: SnapshotWork) {}
         func fetch(_ fetch: LogFetch) { inbox?.post(.fetched(fetch.perform())) }
         func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {}
     }
@@ -39,12 +40,14 @@ import Testing
         let environment = Environment()
         environment.inbox = inbox
         let host = ClusterHost(
-            member: members[0], members: members, settings: ClusterHost.Settings(), seed: 1, inbox: inbox,
+            member: members[0], members: MembershipTable(ClusterMembership(founders: members)), founders: members,
+            settings: ClusterHost.Settings(), seed: 1, inbox: inbox,
             environment: environment
         ) { _, _ in }
         host.addGroup(
             .keyValue, log: try SegmentedLog.open(directory: "data/log", fileSystem: fileSystem),
             hardStateFile: try HardStateFile.open(path: "data/state", fileSystem: fileSystem), hardState: HardState(),
+            history: MembershipHistory(base: (0, ClusterMembership(founders: members).initial)),
             machine: Machine(), durability: .power)
         let answer = Mutex<Result<UInt64, RequestError>?>(nil)
         var now: UInt64 = 1_000_000_000

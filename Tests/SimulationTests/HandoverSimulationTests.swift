@@ -63,7 +63,7 @@ import Testing
         cluster.world.run(for: 500_000_000)
         for target in cluster.nodes {
             let id = target.member.id
-            cluster.leader?.post(.run { _ = $0.transferLeadership(of: .keyValue, to: id) }, lane: .control)
+            cluster.leader?.post(.run { _ = $0.requestTransfer(of: .keyValue, to: id) }, lane: .control)
             #expect(cluster.world.run(for: 1_000_000_000, until: { cluster.leader === target }))
             cluster.world.run(for: 200_000_000)
         }

@@ -38,7 +38,11 @@ final class SimulatedNode: HostEnvironment {
     let member: Member
     let fileSystem: SimulatedFileSystem
     unowned let cluster: SimulatedCluster
+    /// What a handshake told it.
+    let formed: FormedCluster
     private(set) var node: Node?
+    /// It was removed and knows it.
+    private(set) var hasDeparted = false
     private var inbox: HostInbox?
     private(set) var executor = SimulatedExecutor()
     /// Counts starts; what an earlier start left in flight is void.
@@ -55,8 +59,9 @@ final class SimulatedNode: HostEnvironment {
     /// Counts scheduled turns; only the newest one is run.
     private var schedule = 0
 
-    init(member: Member, fileSystem: SimulatedFileSystem, cluster: SimulatedCluster) {
+    init(member: Member, formed: FormedCluster, fileSystem: SimulatedFileSystem, cluster: SimulatedCluster) {
         self.member = member
+        self.formed = formed
         self.fileSystem = fileSystem
         self.cluster = cluster
     }
@@ -88,8 +93,9 @@ final class SimulatedNode: HostEnvironment {
         options.settings.raft.leaseReads = cluster.leaseReads
         if let snapshots = cluster.snapshots { options.settings.snapshots = snapshots }
         node = try Node(
-            cluster: cluster.formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
+            cluster: formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
+        node?.host.departed = { [unowned self] in hasDeparted = true }
         scheduleTurn(after: 0)
     }
 
@@ -138,21 +144,31 @@ final class SimulatedNode: HostEnvironment {
         runStorage(epoch)
     }
 
+    /// As the server's log writers: everything queued is one turn, with one time for all of it.
     private func runStorage(_ epoch: Int) {
         guard epoch == self.epoch, !storageBusy, !storageQueue.isEmpty else { return }
         storageBusy = true
         storageSince = cluster.world.now
+        let works = storageQueue
+        storageQueue = []
         var delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
         if diskStalledUntil > cluster.world.now { delay += diskStalledUntil - cluster.world.now }
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
-            let work = storageQueue.removeFirst()
-            let receipt = work.perform()
-            cluster.world.note(work.group.rawValue, work.sequence)
+            for wave in StorageTurn(works).waves { perform(wave) }
             storageBusy = false
             storageSince = nil
-            post(.stored(receipt), lane: .control)
             runStorage(epoch)
+        }
+    }
+
+    private func perform(_ wave: [StorageTurn.Run]) {
+        let receipts =
+            cluster.world.random.chance(0.5)
+            ? StorageTurn.performTogether(wave) : wave.map { $0[0].perform(with: Array($0.dropFirst())) }
+        for receipt in receipts {
+            cluster.world.note(receipt.group.rawValue, receipt.sequence)
+            post(.stored(receipt), lane: .control)
         }
     }
 
@@ -219,12 +235,33 @@ final class SimulatedCluster {
         for member in members {
             nodes.append(
                 SimulatedNode(
-                    member: member, fileSystem: SimulatedFileSystem(seed: world.random.next()), cluster: self))
+                    member: member, formed: formed, fileSystem: SimulatedFileSystem(seed: world.random.next()),
+                    cluster: self))
         }
         world.afterEvent = { [unowned self] in
             for node in nodes { node.turnIfWoken() }
         }
         for node in nodes { try node.start() }
+    }
+
+    /// A new node, which was told of the cluster and is no member yet.
+    func addNode(named name: String) throws -> SimulatedNode {
+        let member = Member.joining(name: name, incarnation: "incarnation-of-\(name)", address: "\(name):1")
+        let membership = ClusterMembership(
+            version: 0, members: (nodes.map(\.member) + [member]).map { ClusterMember($0) }, removed: [])
+        let node = SimulatedNode(
+            member: member,
+            formed: FormedCluster(id: formed.id, founders: formed.founders, membership: membership),
+            fileSystem: SimulatedFileSystem(seed: world.random.next()), cluster: self)
+        nodes.append(node)
+        try node.start()
+        return node
+    }
+
+    /// A node is gone for good.
+    func retire(_ node: SimulatedNode) {
+        node.crash()
+        nodes.removeAll { $0 === node }
     }
 
     func deliver(_ messages: [UInt8], lane: PeerLane, from: NodeID, to: NodeID) {

@@ -1,5 +1,6 @@
-// The controller group's state machine: the record of topics and of the group numbers of their partitions. Its whole log is
-// replayed at start; it is small. Every replica hands out the same numbers because it sees the same entries.
+// The controller group's state machine: the members of the cluster, and the record of topics and of the group numbers of their
+// partitions. Its whole log is replayed at start; it is small. Every replica hands out the same numbers because it sees the
+// same entries.
 public import Cluster
 public import SegmentedLog
 
@@ -9,6 +10,8 @@ public struct TopicRecord: Hashable, Sendable {
     public var partitions: UInt32
     /// Group of partition 0; the others follow.
     public var firstGroup: GroupID
+    /// The members with which the partitions' groups began.
+    public var initial: GroupMembership
 
     public func group(of partition: UInt32) -> GroupID? {
         partition < partitions ? GroupID(rawValue: firstGroup.rawValue + UInt64(partition)) : nil
@@ -18,6 +21,7 @@ public struct TopicRecord: Hashable, Sendable {
 /// A command to the controller.
 public enum ControllerCommand: Hashable, Sendable {
     case createTopic(name: String, partitions: UInt32)
+    case membership(MembershipCommand)
 
     private static let createTopicTag: UInt8 = 1
 
@@ -29,10 +33,17 @@ public enum ControllerCommand: Hashable, Sendable {
             withUnsafeBytes(of: partitions.littleEndian) { bytes.append(contentsOf: $0) }
             bytes.append(contentsOf: Array(name.utf8))
             return bytes
+        case .membership(let command):
+            return command.encoded
         }
     }
 
     public init?(_ bytes: ArraySlice<UInt8>) {
+        if let tag = bytes.first, MembershipCommand.tags.contains(tag) {
+            guard let command = MembershipCommand(bytes) else { return nil }
+            self = .membership(command)
+            return
+        }
         guard bytes.count > 5, bytes.first == Self.createTopicTag else { return nil }
         let start = bytes.startIndex
         var partitions: UInt32 = 0
@@ -44,11 +55,20 @@ public enum ControllerCommand: Hashable, Sendable {
 public final class ControllerMachine: StateMachine {
     private var nextGroup = GroupID.firstPartition.rawValue
     private let topics: TopicTable
+    private var membership: ClusterMembership
+    /// Called on the host's thread for every change of the members, old ones included.
+    private let declared: (ClusterMembership) -> Void
     /// Called on the host's thread for every topic, old ones included, as the log is applied.
     private let created: (TopicRecord) -> Void
 
-    public init(topics: TopicTable, created: @escaping (TopicRecord) -> Void) {
+    /// - Parameter founders: the members before any command.
+    public init(
+        topics: TopicTable, founders: [Member], declared: @escaping (ClusterMembership) -> Void,
+        created: @escaping (TopicRecord) -> Void
+    ) {
         self.topics = topics
+        membership = ClusterMembership(founders: founders)
+        self.declared = declared
         self.created = created
     }
 
@@ -66,10 +86,15 @@ public final class ControllerMachine: StateMachine {
                 return .failure(.invalid(.topicExists, "topic \(name) exists already"))
             }
             let record = TopicRecord(
-                name: name, partitions: partitions, firstGroup: GroupID(rawValue: nextGroup))
+                name: name, partitions: partitions, firstGroup: GroupID(rawValue: nextGroup),
+                initial: membership.initial)
             nextGroup += UInt64(partitions)
             topics.insert(record)
             created(record)
+            return .success(entry.index)
+        case .membership(let command):
+            if let error = membership.apply(command, at: entry.index) { return .failure(error) }
+            declared(membership)
             return .success(entry.index)
         }
     }

@@ -9,20 +9,22 @@ public final class ReplicatedBroker: BrokerService {
     private let inbox: HostInbox
     private let topics: TopicTable
     private let statuses: StatusTable
-    private let cluster: FormedCluster
+    private let clusterID: String
+    private let members: MembershipTable
     private let member: Member
     private let blocking: any BlockingExecutor
     /// Nanoseconds on the clock that `expire` is called with.
     private let clock: @Sendable () -> UInt64
 
     public init(
-        inbox: HostInbox, topics: TopicTable, statuses: StatusTable, cluster: FormedCluster, member: Member,
-        blocking: any BlockingExecutor, clock: @escaping @Sendable () -> UInt64
+        inbox: HostInbox, topics: TopicTable, statuses: StatusTable, clusterID: String, members: MembershipTable,
+        member: Member, blocking: any BlockingExecutor, clock: @escaping @Sendable () -> UInt64
     ) {
         self.inbox = inbox
         self.topics = topics
         self.statuses = statuses
-        self.cluster = cluster
+        self.clusterID = clusterID
+        self.members = members
         self.member = member
         self.blocking = blocking
         self.clock = clock
@@ -111,7 +113,7 @@ public final class ReplicatedBroker: BrokerService {
                 })
         }
         return ClusterDescription(
-            clusterID: cluster.id, members: cluster.members.map(\.memberAddress),
+            clusterID: clusterID, members: members.current.members.map(\.member.memberAddress),
             controller: leader(of: .controller), topics: topics)
     }
 
@@ -120,13 +122,12 @@ public final class ReplicatedBroker: BrokerService {
         return PartitionDescription(
             partition: number, leader: group.flatMap { leader(of: $0) },
             term: group.flatMap { statuses.status(of: $0)?.term } ?? 0,
-            replicas: cluster.members.map(\.name), logStartOffset: local?.logStartOffset ?? 0,
+            replicas: members.current.members.map(\.member.name), logStartOffset: local?.logStartOffset ?? 0,
             highWatermark: local?.highWatermark ?? 0)
     }
 
     private func leader(of group: GroupID) -> MemberAddress? {
-        guard let leader = statuses.status(of: group)?.leader else { return nil }
-        return cluster.members.first { $0.id == leader }?.memberAddress
+        members.address(of: statuses.status(of: group)?.leader)
     }
 
     /// The group of a partition that this node leads.

@@ -14,7 +14,8 @@ extension ClusterHost {
     /// Hands every group that this node leads to a follower, then calls `finished`, once: with true when nothing is led
     /// here and no write of this node's waits any more, with false after `nanoseconds`. Call it on the host's thread.
     public func handOver(within nanoseconds: UInt64, finished: @escaping @Sendable (_ complete: Bool) -> Void) {
-        guard handover == nil, failure == nil else { return finished(false) }
+        guard failure == nil else { return finished(false) }
+        handover?.finished(false)
         handover = Handover(deadline: now + nanoseconds, finished: finished)
         continueHandover()
     }
@@ -23,9 +24,12 @@ extension ClusterHost {
     func continueHandover() {
         guard let handover else { return }
         var isComplete = true
-        for group in groups where !group.isHandedOver {
+        // A removed node does not hear any more who leads.
+        for group in groups where !group.isHandedOver(mustKnowLeader: departureDue == nil) {
             isComplete = false
-            if group.core.role == .leader, group.core.transferTarget == nil, let successor = group.core.successor {
+            if group.core.role == .leader, group.core.transferTarget == nil,
+                let successor = group.successor(among: membership)
+            {
                 group.step(.transferLeadership(to: successor), outbox: outbox)
             }
         }
@@ -34,16 +38,26 @@ extension ClusterHost {
         handover.finished(isComplete)
     }
 
-    /// Starts a transfer of one group's leadership, or of that of all groups that this node leads.
-    /// - Returns: how many transfers were started.
-    public func transferLeadership(of id: GroupID?, to target: NodeID) -> Int {
+    /// Has one group's leadership, or that of all groups, sent to `target`; leaders elsewhere are asked to.
+    /// - Returns: how many transfers were started or asked for; groups that `target` leads already don't count.
+    public func requestTransfer(of id: GroupID?, to target: NodeID) -> Int {
         var count = 0
-        for group in groups where (id == nil || group.id == id) && group.core.role == .leader {
-            guard target != member.id, group.core.voters.contains(target) else { continue }
-            group.step(.transferLeadership(to: target), outbox: outbox)
+        for group in groups where id == nil || group.id == id {
+            guard let leader = group.core.leader, leader != target, group.core.voters.contains(target) else { continue }
+            if leader == member.id {
+                group.step(.transferLeadership(to: target), outbox: outbox)
+            } else {
+                outbox.add(TransferRequest(group: group.id, target: target), to: leader)
+            }
             count += 1
         }
         return count
+    }
+
+    /// Another node was asked for a transfer of a group that this one leads, or led a moment ago.
+    func accept(_ request: TransferRequest) {
+        guard let group = group(request.group), group.core.role == .leader else { return }
+        group.step(.transferLeadership(to: request.target), outbox: outbox)
     }
 }
 
@@ -52,8 +66,8 @@ extension Group {
     var isTransferring: Bool { core.transferTarget != nil }
 
     /// Nobody needs this node for the group any more. A sole voter has nobody to hand over to.
-    var isHandedOver: Bool {
+    func isHandedOver(mustKnowLeader: Bool) -> Bool {
         if core.role == .leader { return core.voters == [core.id] && pending.isEmpty }
-        return pending.isEmpty && core.leader != nil
+        return pending.isEmpty && (core.leader != nil || !mustKnowLeader)
     }
 }

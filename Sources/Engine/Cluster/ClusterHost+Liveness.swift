@@ -48,7 +48,7 @@ extension ClusterHost {
         ticksToBeat -= 1
         if ticksToBeat <= 0 {
             ticksToBeat = settings.raft.heartbeatTicks
-            outbox.addBeats()
+            outbox.addBeats(to: members.current.members.map(\.member.id).filter { $0 != member.id })
         }
         // Half a loss time more than the groups' own timers need, so that these decide where they run.
         let limit = UInt64(settings.raft.lossTicks) * settings.tickInterval * 3 / 2

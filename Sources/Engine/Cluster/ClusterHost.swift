@@ -24,7 +24,7 @@ public final class ClusterHost {
 
     public let inbox: HostInbox
     public let member: Member
-    public let members: [Member]
+    public let members: MembershipTable
     /// Why the node's own storage can no longer be trusted; set once, final: the process must stop (fsync is never retried).
     public private(set) var failure: String?
 
@@ -50,48 +50,61 @@ public final class ClusterHost {
     public internal(set) var storageStalls: UInt64 = 0
     var isStorageStalled = false
     var nextStallNotice: UInt64 = 0
+    /// What the controller's log declares, as far as this node has applied it.
+    var membership: ClusterMembership
+    var nextApproach: UInt64 = 0
+    var removalsDue: UInt64 = 0
+    var departureDue: UInt64?
+    /// Told of every declaration, on the host's thread; old ones too, when the controller's log is replayed.
+    public var membershipObserver: (ClusterMembership) -> Void = { _ in }
+    /// Told once when this node has been removed and has nothing left to do.
+    public var departed: () -> Void = {}
     var parked: [(group: GroupID, proposal: Proposal)] = []
     var forwarded: [ForwardedWait] = []
     var nextForward: UInt64
     private let observer: @Sendable (GroupID, GroupStatus) -> Void
 
     /// - Parameters:
-    ///   - member: this node; must be among `members`.
+    ///   - member: this node.
+    ///   - members: those of the cluster, as far as this node knew when it was last up.
+    ///   - founders: those that the controller's log starts from.
     ///   - seed: for election timeouts and request numbers; differs between starts of one node.
     ///   - observer: told, on the host's thread, whenever a group's visible state has changed.
     public init(
-        member: Member, members: [Member], settings: Settings, seed: UInt64, inbox: HostInbox,
+        member: Member, members: MembershipTable, founders: [Member], settings: Settings, seed: UInt64,
+        inbox: HostInbox,
         environment: any HostEnvironment, observer: @escaping @Sendable (GroupID, GroupStatus) -> Void
     ) {
-        precondition(members.contains { $0.id == member.id }, "a node must be a member of its own cluster")
         self.member = member
-        self.members = members.sorted { $0.id < $1.id }
+        self.members = members
+        membership = ClusterMembership(founders: founders)
         self.settings = settings
         self.seed = seed
         self.inbox = inbox
         self.environment = environment
         self.observer = observer
         nextForward = seed &* 0x9e37_79b9_7f4a_7c15
-        outbox = Outbox(peers: members.map(\.id).filter { $0 != member.id }, environment: environment)
+        outbox = Outbox(environment: environment)
     }
 
     /// Starts a group over an opened log. Opening blocks, so the caller does it before, on a thread that may.
     public func addGroup(
         _ id: GroupID, log: SegmentedLog, hardStateFile: HardStateFile, hardState: HardState,
-        machine: any StateMachine, durability: WriteDurability
+        history: MembershipHistory, machine: any StateMachine, durability: WriteDurability
     ) {
         guard groupByID[id] == nil else { return }
         seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         let restored = RaftCore.Restored(
             hardState: hardState, snapshot: log.beginning, lastIndex: log.lastIndex,
             termStarts: log.recovery.termStarts.map { TermStart(index: $0.index, term: $0.term) },
-            commit: machine.appliedAtStart, applied: machine.appliedAtStart)
+            commit: machine.appliedAtStart, applied: machine.appliedAtStart,
+            configurationEntries: history.changes.map(\.index).filter { $0 > machine.appliedAtStart })
         let core = RaftCore(
-            id: member.id, voters: members.map(\.id), restored: restored, settings: settings.raft,
-            seed: seed ^ id.rawValue)
+            id: member.id, configuration: history.membership(asOf: machine.appliedAtStart).configuration,
+            restored: restored, settings: settings.raft, seed: seed ^ id.rawValue)
         let group = Group(
-            id: id, log: log, hardStateFile: hardStateFile, machine: machine, core: core, durability: durability,
-            readContextSeed: (seed >> 32) << 32)
+            id: id, log: log, hardStateFile: hardStateFile, history: history, machine: machine, core: core,
+            durability: durability, readContextSeed: (seed >> 32) << 32)
         group.schedule = schedule
         group.counters = inbox.counters
         prepareSnapshots(of: group)
@@ -229,6 +242,8 @@ public final class ClusterHost {
             break
         case .snapshot(let message):
             groupByID[message.group]?.receive(message, from: peer, now: now, outbox: outbox)
+        case .transfer(let request):
+            accept(request)
         }
     }
 
@@ -261,6 +276,7 @@ public final class ClusterHost {
             for group in snapshotGroups { group.tickSnapshots(now: now, outbox: outbox) }
             expireForwarded(now: now)
             retryParked(now: now)
+            approachMembership()
             refreshCounters()
         }
         if now >= nextTick { nextTick = now + settings.tickInterval }
@@ -300,6 +316,6 @@ public final class ClusterHost {
     /// The member behind a Raft id.
     public func member(_ id: NodeID?) -> Member? {
         guard let id else { return nil }
-        return members.first { $0.id == id }
+        return members.current.member(id)?.member
     }
 }

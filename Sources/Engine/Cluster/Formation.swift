@@ -11,21 +11,49 @@ public struct PeerView: Hashable, Sendable {
     public var members: [Member]
     /// Nodes it expects, itself included.
     public var expected: Int
-    public init(member: Member, clusterID: String?, members: [Member], expected: Int) {
+    /// The members with which the formed cluster began.
+    public var founders: [Member]
+    /// It asks to be added to a cluster that has formed.
+    public var isJoining = false
+    public init(member: Member, clusterID: String?, members: [Member], expected: Int, founders: [Member] = []) {
         self.member = member
         self.clusterID = clusterID
         self.members = members
         self.expected = expected
+        self.founders = founders
     }
 }
 
-/// A cluster with a fixed identity and membership.
+/// A cluster with a fixed identity, and its members as far as this node knows them.
 public struct FormedCluster: Hashable, Sendable {
     public var id: String
-    public var members: [Member]
+    public private(set) var membership: ClusterMembership
+    /// The members that its logs start from.
+    public var founders: [Member]
+
+    /// A cluster that has just formed.
     public init(id: String, members: [Member]) {
+        self.init(id: id, founders: members, membership: ClusterMembership(founders: members))
+    }
+
+    public init(id: String, founders: [Member], membership: ClusterMembership) {
         self.id = id
-        self.members = members.sorted { $0.id < $1.id }
+        self.founders = founders.sorted { $0.id < $1.id }
+        self.membership = membership
+    }
+
+    public var members: [Member] { membership.members.map(\.member).sorted { $0.id < $1.id } }
+
+    /// Takes newer members; false when these are older than the known ones, or the same.
+    public mutating func take(_ newer: ClusterMembership) -> Bool {
+        guard newer.version > membership.version else { return false }
+        membership = newer
+        return true
+    }
+
+    /// Whether a node was a member with this very data folder, and is none any more.
+    public func hasRemoved(_ member: Member) -> Bool {
+        membership.removed.contains { $0.name == member.name && $0.incarnation == member.incarnation }
     }
 
     /// Why a node may not talk to this cluster; nil when it may.
@@ -34,13 +62,20 @@ public struct FormedCluster: Hashable, Sendable {
         if let other = view.clusterID, other != id {
             return "\(name) belongs to cluster \(other), this is cluster \(id); point it at its own cluster's nodes"
         }
+        if hasRemoved(view.member) {
+            return
+                "\(name) was removed from cluster \(id); to bring the node back, empty its data folder, start it with "
+                + "--join and add it"
+        }
         guard let known = members.first(where: { $0.name == name }) else {
             return "\(name) is not a member of cluster \(id), whose members are "
-                + members.map(\.name).joined(separator: ", ")
+                + membership.members.map(\.member.name).joined(separator: ", ")
+                + "; to add it, start it with --join"
         }
         guard known.incarnation == view.member.incarnation else {
             return "\(name) comes with another data folder than the member \(name) of cluster \(id): it was wiped or "
-                + "replaced, and may have forgotten votes; restore its folder or give the node a new name"
+                + "replaced, and may have forgotten votes; restore its folder, or remove the member, start the node with --join "
+                + "and add it"
         }
         return nil
     }
@@ -50,12 +85,15 @@ public struct FormedCluster: Hashable, Sendable {
 public struct Formation: Sendable {
     public let member: Member
     public let expected: Int
+    /// This node waits until somebody adds it to the cluster that its peers belong to.
+    public let isJoining: Bool
     private var heard: [PeerView] = []
 
-    public init(member: Member, expected: Int) {
+    public init(member: Member, expected: Int, isJoining: Bool = false) {
         precondition(expected >= 1, "a cluster has at least one node")
         self.member = member
         self.expected = expected
+        self.isJoining = isJoining
     }
 
     /// This node and those it has heard of, by name.
@@ -65,7 +103,9 @@ public struct Formation: Sendable {
 
     /// Takes in what a peer said. Returns why the two can't form one cluster, nil when they can.
     public mutating func hear(_ view: PeerView) -> String? {
-        if let id = view.clusterID {
+        if isJoining {
+            guard view.clusterID != nil, view.members.contains(member) else { return nil }
+        } else if let id = view.clusterID {
             if let refusal = FormedCluster(id: id, members: view.members).refusal(
                 of: PeerView(member: member, clusterID: nil, members: known, expected: expected))
             {
@@ -95,8 +135,13 @@ public struct Formation: Sendable {
     /// says that this node is a member.
     public var outcome: FormedCluster? {
         if let formed = heard.first(where: { $0.clusterID != nil }), let id = formed.clusterID {
-            return FormedCluster(id: id, members: formed.members)
+            let founders = formed.founders.isEmpty ? formed.members : formed.founders
+            // What they are to be is learned from the controller's log; its version here is older than any.
+            let membership = ClusterMembership(
+                version: 0, members: formed.members.map { ClusterMember($0) }, removed: [])
+            return FormedCluster(id: id, founders: founders, membership: membership)
         }
+        if isJoining { return nil }
         let known = known
         guard known.count == expected else { return nil }
         for view in heard {

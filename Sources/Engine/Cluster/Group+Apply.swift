@@ -24,7 +24,7 @@ extension Group {
                 break
             }
             bytes += entry.payload.count + FrameHeader.byteCount
-            try apply(entry)
+            try apply(entry, outbox: outbox)
         }
         if applied > before {
             machine.didApply(through: applied)
@@ -36,7 +36,7 @@ extension Group {
         return false
     }
 
-    private func apply(_ entry: CommittedEntry) throws(StateMachineFailure) {
+    private func apply(_ entry: CommittedEntry, outbox: Outbox) throws(StateMachineFailure) {
         var result: Result<UInt64, RequestError> = .success(0)
         var answers: [Result<UInt64, RequestError>] = []
         if entry.header.kind == machine.frameKind {
@@ -46,6 +46,9 @@ extension Group {
             machine.advance(to: entry.header)
         }
         applied = entry.index
+        if entry.header.kind == .membership {
+            try applyMembership(entry.payload, at: entry.index, outbox: outbox)
+        }
         resolve(index: entry.index, term: entry.term, result: result, answers: answers)
         if !moments.isEmpty { reachMoments() }
     }
@@ -67,7 +70,9 @@ extension Group {
         applyFetchOutstanding = true
         applyBuffer = FrameBatch()
         // What memory holds is applied from there, so that its proposers are answered.
-        let end = tail.firstIndex.map { min(target, $0 - 1) } ?? target
+        var end = tail.firstIndex.map { min(target, $0 - 1) } ?? target
+        // Changes of the members have to be visited one by one.
+        if machine.replay == .lastEntry, let change = core.configurationEntries.first { end = min(end, change) }
         let start = machine.replay == .lastEntry ? end : index
         environment.fetch(
             LogFetch(
@@ -99,6 +104,10 @@ extension Group {
             }
             machine.advance(to: header)
             applied = header.index
+            if header.kind == .membership {
+                let payload = result.frames.payload(result.frames.headers.count - 1)
+                try applyMembership(payload, at: header.index, outbox: outbox)
+            }
             machine.didApply(through: applied)
             step(.applied(applied), outbox: outbox)
             if !moments.isEmpty { reachMoments() }

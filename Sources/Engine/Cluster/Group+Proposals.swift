@@ -101,10 +101,18 @@ extension Group {
                     workAnswers.append { proposal.completion(.success(base)) }
                 }
             }
-            if !waiting.isEmpty { pending.append(PendingEntry(index: index, term: term, proposals: waiting)) }
+            if !waiting.isEmpty { wait(for: PendingEntry(index: index, term: term, proposals: waiting)) }
             offset += UInt64(records)
         }
         return frames
+    }
+
+    /// Keeps what waits in the order of the log. Proposals of an earlier leadership of this node may stand at the same
+    /// index and behind it: they were overwritten here, and what comes of them shows when those entries are applied.
+    private func wait(for entry: PendingEntry) {
+        let isBehind = pending.last.map { $0.index < entry.index } ?? true
+        pending.append(entry)
+        if !isBehind { pending.sort { ($0.index, $0.term) < ($1.index, $1.term) } }
     }
 
     /// Answers the proposers of an entry that was just applied.
@@ -123,6 +131,8 @@ extension Group {
                         answers.isEmpty || Int(offset) >= answers.count
                             ? result.map { $0 + offset } : answers[Int(offset)])
                 }
+            } else if entry.index < index {
+                fail(entry.proposals.map(\.proposal), .unknown("the entry was passed over in a replay of the log"))
             } else {
                 // A committed entry of another leader stands at its index, so this one can never be committed.
                 fail(entry.proposals.map(\.proposal), .unavailable("leadership changed; the write was not applied"))

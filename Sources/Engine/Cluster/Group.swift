@@ -9,6 +9,10 @@ final class Group {
     let id: GroupID
     let log: SegmentedLog
     let hardStateFile: HardStateFile
+    /// Who the members were, and every change of them in the log.
+    var history: MembershipHistory
+    /// The declaration that the members are known to satisfy.
+    var settledVersion: UInt64?
     let machine: any StateMachine
     let durability: WriteDurability
     var core: RaftCore
@@ -80,12 +84,13 @@ final class Group {
     }
 
     init(
-        id: GroupID, log: SegmentedLog, hardStateFile: HardStateFile, machine: any StateMachine, core: RaftCore,
-        durability: WriteDurability, readContextSeed: UInt64
+        id: GroupID, log: SegmentedLog, hardStateFile: HardStateFile, history: MembershipHistory,
+        machine: any StateMachine, core: RaftCore, durability: WriteDurability, readContextSeed: UInt64
     ) {
         self.id = id
         self.log = log
         self.hardStateFile = hardStateFile
+        self.history = history
         self.machine = machine
         self.core = core
         self.durability = durability
@@ -94,7 +99,7 @@ final class Group {
         nextReadContext = readContextSeed
     }
 
-    private func view() -> GroupLogView {
+    func view() -> GroupLogView {
         GroupLogView(tail: tail, catchUp: catchUp, logStart: log.firstIndex, wish: wish)
     }
 
@@ -118,7 +123,7 @@ final class Group {
 
     /// Turns the core's wishes into work. Order: entries reach `tail` before messages that carry them are encoded, and
     /// messages that reveal durable state wait for the work that makes it durable.
-    private func absorb(frames: FrameBatch?, outbox: Outbox) {
+    func absorb(frames: FrameBatch?, outbox: Outbox) {
         if ready.needsStorage { absorbStorage(frames: frames) }
         if !ready.afterDurable.isEmpty { hold(ready.afterDurable, outbox: outbox) }
         for message in ready.messages { outbox.add(message, of: self) }
@@ -151,9 +156,12 @@ final class Group {
         } else {
             batch = FrameBatch()
             for entry in ready.entries {
-                precondition(entry.kind == .noop, "only a no-op may come without its frame")
+                precondition(
+                    entry.kind == .noop || entry.kind == .configuration,
+                    "only a no-op, and the change that leaves a joint configuration, may come without its frame")
                 batch.append(
-                    kind: .noop, index: entry.index, term: entry.term, baseOffset: nextOffset, recordCount: 0,
+                    kind: entry.kind == .noop ? .noop : .membership, index: entry.index, term: entry.term,
+                    baseOffset: nextOffset, recordCount: 0,
                     payload: [])
             }
         }

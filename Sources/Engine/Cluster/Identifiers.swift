@@ -14,6 +14,17 @@ public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomS
         }
     }
 
+    /// The reverse of `description`.
+    public init?(parsing text: String) {
+        switch text {
+        case "controller": self = .controller
+        case "keyvalue": self = .keyValue
+        default:
+            guard text.hasPrefix("partition-"), let number = UInt64(text.dropFirst(10)) else { return nil }
+            self.init(rawValue: number)
+        }
+    }
+
     /// Topics, placement, members.
     public static let controller = GroupID(rawValue: 0)
     /// The key-value store.
@@ -24,7 +35,7 @@ public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomS
 
 /// One node of the cluster, as the stored membership names it.
 public struct Member: Hashable, Sendable {
-    /// Derived from `name`; see ``nodeID(for:)``.
+    /// Of a founder: derived from `name`, see ``nodeID(for:)``. Of a later member: see ``joining(name:incarnation:address:)``.
     public var id: NodeID
     /// As given with `--id`.
     public var name: String
@@ -38,6 +49,20 @@ public struct Member: Hashable, Sendable {
         self.name = name
         self.incarnation = incarnation
         self.address = address
+    }
+
+    public init(id: NodeID, name: String, incarnation: String, address: String) {
+        self.id = id
+        self.name = name
+        self.incarnation = incarnation
+        self.address = address
+    }
+
+    /// A node that asks to be added to a cluster that has formed. Its number comes from its data folder too: a wiped node
+    /// that comes back under its name is another member to Raft, which must not take it for one that kept its votes.
+    public static func joining(name: String, incarnation: String, address: String) -> Member {
+        Member(
+            id: nodeID(for: "\(name)\u{0}\(incarnation)"), name: name, incarnation: incarnation, address: address)
     }
 
     public var memberAddress: MemberAddress { MemberAddress(name: name, address: address) }

@@ -13,18 +13,24 @@ final class Outbox {
         var bulk = ByteWriter()
     }
 
-    private var peers: [Peer]
+    /// Grows as peers come; those that went stay, empty.
+    private var peers: [Peer] = []
     private let environment: any HostEnvironment
     private(set) var bytesSent: UInt64 = 0
 
-    init(peers: [NodeID], environment: any HostEnvironment) {
-        self.peers = peers.map { Peer(id: $0) }
+    init(environment: any HostEnvironment) {
         self.environment = environment
+    }
+
+    private func position(of peer: NodeID) -> Int {
+        if let position = peers.firstIndex(where: { $0.id == peer }) { return position }
+        peers.append(Peer(id: peer))
+        return peers.count - 1
     }
 
     /// Encodes a message of a group, with its frames when it carries entries.
     func add(_ message: Message, of group: Group) {
-        guard let position = peers.firstIndex(where: { $0.id == message.to }) else { return }
+        let position = position(of: message.to)
         guard let first = message.entries.first, let last = message.entries.last else {
             PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].control)
             return
@@ -39,18 +45,25 @@ final class Outbox {
     }
 
     func add(_ forward: ForwardedProposal, to peer: NodeID) {
-        guard let position = peers.firstIndex(where: { $0.id == peer }) else { return }
+        let position = position(of: peer)
         PeerCodec.encode(forward, into: &peers[position].bulk)
     }
 
+    func add(_ request: TransferRequest, to peer: NodeID) {
+        let position = position(of: peer)
+        PeerCodec.encode(request, into: &peers[position].control)
+    }
+
     func add(_ result: ForwardedResult, to peer: NodeID) {
-        guard let position = peers.firstIndex(where: { $0.id == peer }) else { return }
+        let position = position(of: peer)
         PeerCodec.encode(result, into: &peers[position].control)
     }
 
-    /// Shows every peer that this node is alive, where nothing else is on its way to do so.
-    func addBeats() {
-        for position in peers.indices where peers[position].control.bytes.isEmpty {
+    /// Shows these peers that this node is alive, where nothing else is on its way to do so.
+    func addBeats(to members: some Sequence<NodeID>) {
+        for peer in members {
+            let position = position(of: peer)
+            guard peers[position].control.bytes.isEmpty else { continue }
             PeerCodec.encodeBeat(into: &peers[position].control)
         }
     }

@@ -12,6 +12,7 @@ enum PeerMessage {
     /// The sender's node is alive; it says nothing about any group.
     case beat
     case snapshot(SnapshotMessage)
+    case transfer(TransferRequest)
 }
 
 /// A proposal that reached a follower, on its way to the leader. Never sent twice: a lost answer is "unknown".
@@ -23,13 +24,21 @@ struct ForwardedProposal {
     var payload: [UInt8]
 }
 
+/// The wish that the receiver hands its leadership of a group to `target`.
+struct TransferRequest {
+    var group: GroupID
+    var target: NodeID
+}
+
 struct ForwardedResult {
     var request: UInt64
     var result: Result<UInt64, RequestError>
 }
 
 enum PeerCodec {
-    private enum Tag: UInt8 { case raft = 1, forward = 2, forwardResult = 3, beat = 4, snapshot = 8 }
+    private enum Tag: UInt8 {
+        case raft = 1, forward = 2, forwardResult = 3, beat = 4, transfer = 5, snapshot = 8
+    }
 
     static func encode(
         _ message: Message, group: GroupID, frames: FrameBatch, into writer: inout ByteWriter
@@ -59,6 +68,14 @@ enum PeerCodec {
         writer.write(forward.group.rawValue)
         writer.write(forward.operations)
         writer.bytes.append(contentsOf: forward.payload)
+        writer.fillLength(from: start)
+    }
+
+    static func encode(_ request: TransferRequest, into writer: inout ByteWriter) {
+        let start = writer.reserveLength()
+        writer.write(Tag.transfer.rawValue)
+        writer.write(request.group.rawValue)
+        writer.write(request.target.rawValue)
         writer.fillLength(from: start)
     }
 
@@ -128,6 +145,11 @@ enum PeerCodec {
             return reader.isAtEnd ? .beat : nil
         case .snapshot:
             return SnapshotMessage(&reader).map { .snapshot($0) }
+        case .transfer:
+            guard let group = reader.read(UInt64.self), let target = reader.read(UInt64.self), reader.isAtEnd else {
+                return nil
+            }
+            return .transfer(TransferRequest(group: GroupID(rawValue: group), target: NodeID(target)))
         case nil:
             return nil
         }
@@ -203,7 +225,7 @@ extension RequestError.Invalid {
     private static let inOrder: [RequestError.Invalid] = [
         .emptyKey, .keyTooLong, .valueTooLong, .unknownTopic, .invalidTopicName, .topicExists, .invalidPartitions,
         .corruptBatch, .batchTooLarge, .offsetOutOfRange, .reservedKey, .notAnInteger, .sessionExpired,
-        .sequenceForgotten,
+        .sequenceForgotten, .membership,
     ]
 
     fileprivate var code: UInt8 {

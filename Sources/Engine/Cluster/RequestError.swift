@@ -19,6 +19,8 @@ public enum RequestError: Error, Hashable, Sendable {
         case unknownTopic, invalidTopicName, topicExists, invalidPartitions
         case corruptBatch, batchTooLarge, offsetOutOfRange
         case reservedKey, notAnInteger, sessionExpired, sequenceForgotten
+        /// A change of the members that the cluster can't make.
+        case membership
     }
 }
 

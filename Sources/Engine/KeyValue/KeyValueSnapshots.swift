@@ -9,19 +9,21 @@ public import Storage
 /// Folders below `directory`: `<engine>` the store, `<engine>.incoming` received files, `checkpoint-<n>` files on their way out.
 ///
 /// The switch: the manifest is written to `<engine>.install`, which decides it; then the old folder goes, the received one
-/// takes its name, the log begins anew, and the manifest goes. Whoever finds it when a node starts finishes the rest.
+/// takes its name, the members are noted, the log begins anew, and the manifest goes. Whoever finds it when a node starts finishes the rest.
 public final class KeyValueSnapshots: SnapshotStore {
     public let fileSystem: any FileSystem
     private let directory: String
     private let kind: StorageEngineKind
     private let options: StoreOptions
     private let store: SwitchableStore
+    public let membershipFile: MembershipFile
 
     public init(
-        store: SwitchableStore, directory: String, kind: StorageEngineKind, options: StoreOptions,
-        fileSystem: any FileSystem
+        store: SwitchableStore, membershipFile: MembershipFile, directory: String, kind: StorageEngineKind,
+        options: StoreOptions, fileSystem: any FileSystem
     ) {
         self.store = store
+        self.membershipFile = membershipFile
         self.directory = directory
         self.kind = kind
         self.options = options
@@ -93,7 +95,7 @@ public final class KeyValueSnapshots: SnapshotStore {
                     "the received files end at entry \(flushed.index), the snapshot at \(manifest.point.index); "
                         + "restore this node's data folder")
             }
-            try Self.finish(manifest, log, directory, kind, fileSystem)
+            try Self.finish(manifest, log, membershipFile, directory, kind, fileSystem)
         } catch {
             throw SnapshotFailure("\(error)")
         }
@@ -112,10 +114,11 @@ public final class KeyValueSnapshots: SnapshotStore {
     }
 
     private static func finish(
-        _ manifest: SnapshotManifest, _ log: SegmentedLog, _ directory: String, _ kind: StorageEngineKind,
-        _ fileSystem: any FileSystem
+        _ manifest: SnapshotManifest, _ log: SegmentedLog, _ membershipFile: MembershipFile, _ directory: String,
+        _ kind: StorageEngineKind, _ fileSystem: any FileSystem
     ) throws {
         let point = manifest.point
+        try membershipFile.store(index: point.index, membership: manifest.membership)
         // Done before a crash, perhaps: nothing was appended since, for the manifest goes first.
         if log.firstIndex != point.index + 1 || log.term(at: point.index) != point.term {
             try log.reset(to: point.index, term: point.term, nextOffset: manifest.nextOffset)
@@ -127,7 +130,7 @@ public final class KeyValueSnapshots: SnapshotStore {
     // MARK: when a node starts
 
     /// Finishes an interrupted switch of folders and removes old checkpoints; comes before the store is opened. Returns
-    /// the snapshot for ``finishRecovery(_:log:directory:kind:fileSystem:)``, nil when there was none.
+    /// the snapshot for ``finishRecovery(_:log:membershipFile:directory:kind:fileSystem:)``, nil when there was none.
     public static func recover(
         directory: String, kind: StorageEngineKind, fileSystem: any FileSystem
     ) throws(SnapshotFailure) -> SnapshotManifest? {
@@ -153,11 +156,11 @@ public final class KeyValueSnapshots: SnapshotStore {
 
     /// Lets the log begin behind the snapshot. What the opening of `log` found is history then: open it again.
     public static func finishRecovery(
-        _ manifest: SnapshotManifest, log: SegmentedLog, directory: String, kind: StorageEngineKind,
-        fileSystem: any FileSystem
+        _ manifest: SnapshotManifest, log: SegmentedLog, membershipFile: MembershipFile, directory: String,
+        kind: StorageEngineKind, fileSystem: any FileSystem
     ) throws(SnapshotFailure) {
         do {
-            try finish(manifest, log, directory, kind, fileSystem)
+            try finish(manifest, log, membershipFile, directory, kind, fileSystem)
         } catch {
             throw SnapshotFailure("\(error)")
         }

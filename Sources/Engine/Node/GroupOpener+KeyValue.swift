@@ -15,8 +15,10 @@ extension GroupOpener {
     /// Largest segment of the group's log: whole segments are dropped when the log is cut.
     private static let segmentBytesMax: UInt64 = 64 * 1024 * 1024
     private static let segmentBytesMin: UInt64 = 16 * 1024
+    private static let name = "keyvalue"
 
-    func openKeyValue() throws(NodeError) -> OpenedKeyValue {
+    /// - Parameter initial: the members that the group began with.
+    func openKeyValue(initial: GroupMembership) throws(NodeError) -> OpenedKeyValue {
         let directory = options.directory + "/node/keyvalue"
         let kind = options.engine
         let interrupted: SnapshotManifest?
@@ -34,24 +36,28 @@ extension GroupOpener {
         } catch {
             throw .storage(error)
         }
-        var group = try openLog()
+        let membershipFile = membershipFile(of: Self.name)
+        var group = try openLog(initial)
         if let interrupted {
             do throws(SnapshotFailure) {
                 try KeyValueSnapshots.finishRecovery(
-                    interrupted, log: group.log, directory: directory, kind: kind, fileSystem: fileSystem)
+                    interrupted, log: group.log, membershipFile: membershipFile, directory: directory, kind: kind,
+                    fileSystem: fileSystem)
             } catch {
                 throw .snapshot(error)
             }
-            group = try openLog()
+            group = try openLog(initial)
         }
         let snapshots = KeyValueSnapshots(
-            store: store, directory: directory, kind: kind, options: options.storage, fileSystem: fileSystem)
+            store: store, membershipFile: membershipFile, directory: directory, kind: kind, options: options.storage,
+            fileSystem: fileSystem)
         return OpenedKeyValue(store: store, snapshots: snapshots, group: group)
     }
 
-    private func openLog() throws(NodeError) -> OpenedGroup {
+    private func openLog(_ initial: GroupMembership) throws(NodeError) -> OpenedGroup {
         let wanted = min(Self.segmentBytesMax, options.settings.snapshots.logRetainedBytes / 4)
         let segmentBytes = min(options.log.segmentBytes, max(wanted, Self.segmentBytesMin))
-        return try open("keyvalue", folder: "node/keyvalue/log", indexed: true, segmentBytes: segmentBytes)
+        return try open(
+            Self.name, folder: "node/keyvalue/log", indexed: true, initial: initial, segmentBytes: segmentBytes)
     }
 }

@@ -29,18 +29,21 @@ struct GroupOpener: Sendable {
         var log: SegmentedLog
         var hardStateFile: HardStateFile
         var hardState: HardState
+        var history: MembershipHistory
 
         func start(_ id: GroupID, on host: ClusterHost, machine: any StateMachine, durability: WriteDurability) {
             host.addGroup(
-                id, log: log, hardStateFile: hardStateFile, hardState: hardState, machine: machine,
-                durability: durability)
+                id, log: log, hardStateFile: hardStateFile, hardState: hardState, history: history,
+                machine: machine, durability: durability)
         }
     }
 
     /// - Parameter indexed: segments are named after Raft indexes, for groups whose entries hold no records.
-    /// - Parameter segmentBytes: size of segments, when not that of all logs.
+    /// - Parameters:
+    ///   - segmentBytes: size of segments, when not that of all logs.
+    ///   - initial: the members that the group began with.
     func open(
-        _ name: String, folder: String, indexed: Bool, segmentBytes: UInt64? = nil
+        _ name: String, folder: String, indexed: Bool, initial: GroupMembership, segmentBytes: UInt64? = nil
     ) throws(NodeError) -> OpenedGroup {
         do throws(SegmentedLogError) {
             var logOptions = options.log
@@ -52,10 +55,15 @@ struct GroupOpener: Sendable {
             let stored = file.load()
             let hardState = HardState(
                 term: stored?.term ?? 0, vote: (stored?.vote).flatMap { $0 == 0 ? nil : NodeID($0) })
-            return OpenedGroup(log: log, hardStateFile: file, hardState: hardState)
+            let history = try membershipFile(of: name).open(initial: initial, log: log)
+            return OpenedGroup(log: log, hardStateFile: file, hardState: hardState, history: history)
         } catch {
             throw .log(error)
         }
+    }
+
+    func membershipFile(of name: String) -> MembershipFile {
+        MembershipFile(path: "\(raftFolder)/\(name).members", fileSystem: fileSystem)
     }
 
     /// Opens the partitions of a topic in the background and adds their groups to the host. A failure stops the node: it
@@ -69,7 +77,7 @@ struct GroupOpener: Sendable {
                 guard let id = record.group(of: number) else { return }
                 let name = "\(record.name)-\(number)"
                 do throws(NodeError) {
-                    let opened = try open(name, folder: name, indexed: false)
+                    let opened = try open(name, folder: name, indexed: false, initial: record.initial)
                     let partition = Partition(topic: record.name, number: number, group: id, log: opened.log)
                     inbox.post(
                         .run { host in

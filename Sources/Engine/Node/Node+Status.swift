@@ -6,13 +6,15 @@ import Synchronization
 /// Answers `/status` and `/health` for a node.
 public final class NodeStatusReader: NodeStatusService {
     private let statuses: StatusTable
-    private let cluster: FormedCluster
+    private let clusterID: String
+    private let members: MembershipTable
     private let member: Member
     private let failure = Mutex<String?>(nil)
 
     public init(node: borrowing Node, cluster: FormedCluster, member: Member) {
         statuses = node.statuses
-        self.cluster = cluster
+        clusterID = cluster.id
+        members = node.host.members
         self.member = member
     }
 
@@ -25,12 +27,12 @@ public final class NodeStatusReader: NodeStatusService {
         let failure = failure.withLock { $0 }
         guard let group = statuses.status(of: .keyValue) else {
             return NodeStatus(
-                nodeID: member.name, clusterID: cluster.id, state: "starting", term: 0, commitIndex: 0, logLength: 0,
+                nodeID: member.name, clusterID: clusterID, state: "starting", term: 0, commitIndex: 0, logLength: 0,
                 leader: nil, isLeader: false, isHealthy: false, problem: failure ?? "the node is starting")
         }
-        let leader = cluster.members.first { $0.id == group.leader }?.memberAddress
+        let leader = members.address(of: group.leader)
         return NodeStatus(
-            nodeID: member.name, clusterID: cluster.id, state: "\(group.role)", term: group.term,
+            nodeID: member.name, clusterID: clusterID, state: "\(group.role)", term: group.term,
             commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
             isLeader: group.role == .leader, isHealthy: leader != nil && failure == nil,
             problem: failure ?? (leader == nil ? "no leader is known" : nil))

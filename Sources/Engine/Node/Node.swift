@@ -36,6 +36,7 @@ public final class Node {
     public let host: ClusterHost
     public let keyValue: ReplicatedKeyValue
     public let broker: ReplicatedBroker
+    public let administration: ReplicatedAdministration
     public let store: any KeyValueStore
     public let topics: TopicTable
     public let statuses: StatusTable
@@ -48,20 +49,23 @@ public final class Node {
         let statuses = StatusTable()
         let topics = TopicTable()
         let host = ClusterHost(
-            member: member, members: cluster.members, settings: options.settings, seed: options.seed, inbox: inbox,
-            environment: environment
+            member: member, members: MembershipTable(cluster.membership), founders: cluster.founders,
+            settings: options.settings, seed: options.seed, inbox: inbox, environment: environment
         ) { group, status in
             statuses.set(status, of: group)
         }
         let opener = GroupOpener(options: options, fileSystem: fileSystem)
         try opener.prepare()
-        let opened = try opener.openKeyValue()
+        let founding = ClusterMembership(founders: cluster.founders).initial
+        let opened = try opener.openKeyValue(initial: founding)
         let store = opened.store
-        let controller = ControllerMachine(topics: topics) { record in
+        let controller = ControllerMachine(topics: topics, founders: cluster.founders) { [unowned host] membership in
+            host.declare(membership)
+        } created: { record in
             opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
         }
         let durability = options.durability
-        try opener.open("controller", folder: "node/controller", indexed: true)
+        try opener.open("controller", folder: "node/controller", indexed: true, initial: founding)
             .start(.controller, on: host, machine: controller, durability: durability)
         try Self.check(store, against: opened.group.log)
         do throws(StorageError) {
@@ -77,8 +81,11 @@ public final class Node {
         self.statuses = statuses
         keyValue = ReplicatedKeyValue(inbox: inbox, store: store, blocking: blocking)
         broker = ReplicatedBroker(
-            inbox: inbox, topics: topics, statuses: statuses, cluster: cluster, member: member, blocking: blocking,
-            clock: clock)
+            inbox: inbox, topics: topics, statuses: statuses, clusterID: cluster.id, members: host.members,
+            member: member,
+            blocking: blocking, clock: clock)
+        administration = ReplicatedAdministration(
+            inbox: inbox, statuses: statuses, members: host.members, clusterID: cluster.id)
     }
 
     /// The log must continue where the store's files end: without a gap, and without having forgotten what they hold.

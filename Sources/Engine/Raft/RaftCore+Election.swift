@@ -259,10 +259,11 @@ extension RaftCore {
 
     /// Who should lead when this leader goes: the most complete voter that is alive, or, when nothing is heard because
     /// nothing happens, one that has everything. Nil when there is nobody.
-    public var successor: NodeID? {
+    public func successor(where isWelcome: (NodeID) -> Bool = { _ in true }) -> NodeID? {
         guard role == .leader else { return nil }
-        if let slot = mostCompletePeer { return progress[slot].id }
-        return progress.first { $0.isVoter && $0.id != id && $0.match == lastIndex }?.id
+        let candidates = progress.filter { $0.isVoter && $0.id != id && isWelcome($0.id) }
+        return candidates.filter(\.recentActive).max { $0.match < $1.match }?.id
+            ?? candidates.first { $0.match == lastIndex }?.id
     }
 
     /// The slot of the voter, other than this node, that is alive and matches furthest.

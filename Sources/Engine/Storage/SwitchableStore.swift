@@ -45,6 +45,9 @@ public final class SwitchableStore: KeyValueStore {
     public var flushed: LogPosition { current.flushed }
     public var lastSequence: UInt64 { current.lastSequence }
     public var needsBackpressure: Bool { current.needsBackpressure }
+    public var memory: StoreMemory { current.memory }
+
+    public func writeDelayNanoseconds(bytes: Int) -> UInt64 { current.writeDelayNanoseconds(bytes: bytes) }
 
     public func flush() throws(StorageError) { try current.flush() }
 

@@ -61,7 +61,7 @@ final class FaultProxy: Sendable {
         let waking = ends[0]
         let thread = WorkerThread { [self] in
             var loop = ProxyLoop(links, listeners: sockets, waking: waking, seed: seed)
-            while let rules = current { loop.turn(rules) }
+            while loop.turn({ self.current }) {}
             loop.close()
             hasEnded.store(true, ordering: .releasing)
         }

@@ -57,8 +57,10 @@ struct ProxyLoop: ~Copyable {
         random = SeededRandom(seed: seed, stream: 4242)
     }
 
-    /// Waits for something to do under `rules`, and does it. Ends early when the rules change.
-    mutating func turn(_ rules: [[LinkRules]]) {
+    /// Waits for something to do, and does it under the rules that are in force after the wait. Ends early when they change.
+    /// Returns false when there are none any more.
+    mutating func turn(_ current: () -> [[LinkRules]]?) -> Bool {
+        guard var rules = current() else { return false }
         now = MonotonicClock.now()
         for index in connections.indices where connections[index].phase == .held { call(index, rules) }
         var polls = [pollfd(fd: waking, events: Int16(POLLIN), revents: 0)]
@@ -73,7 +75,9 @@ struct ProxyLoop: ~Copyable {
                 owners.append((index, side))
             }
         }
-        guard poll(&polls, nfds_t(polls.count), pause(rules)) >= 0 else { return }
+        guard poll(&polls, nfds_t(polls.count), pause(rules)) >= 0 else { return true }
+        guard let newest = current() else { return false }
+        rules = newest
         now = MonotonicClock.now()
         if polls[0].revents != 0 { drainWakeUps() }
         for (number, owner) in owners.enumerated() where polls[first + number].revents != 0 {
@@ -82,6 +86,7 @@ struct ProxyLoop: ~Copyable {
         for index in connections.indices where connections[index].phase == .open { deliver(index, rules) }
         for link in links.indices where polls[1 + link].revents != 0 { accept(link) }
         connections.removeAll { $0.phase == .closed }
+        return true
     }
 
     mutating func close() {

@@ -58,6 +58,15 @@ public nonisolated struct Strata_V1_PeerIdentity: Sendable {
   /// Port of the framed TCP transport, on the host of `address`; 0 when this node has none.
   public var tcpPort: UInt32 = 0
 
+  /// The members with which the cluster began, which its logs start from.
+  public var founders: [Strata_V1_PeerMember] = []
+
+  /// The number by which Raft knows this node.
+  public var raftID: UInt64 = 0
+
+  /// This node asks to be added to a cluster that has formed.
+  public var joining: Bool = false
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -73,6 +82,9 @@ public nonisolated struct Strata_V1_PeerMember: Sendable {
   public var incarnation: String = String()
 
   public var address: String = String()
+
+  /// The number by which Raft knows it.
+  public var raftID: UInt64 = 0
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -116,6 +128,9 @@ public nonisolated struct Strata_V1_HandshakeResponse: Sendable {
 
   /// Not empty: the caller does not belong here, and why.
   public var refusal: String = String()
+
+  /// The caller was a member with this data folder and is none any more: it must stop.
+  public var removed: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -165,7 +180,7 @@ fileprivate nonisolated let _protobuf_package = "strata.v1"
 
 nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PeerIdentity"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0\u{1}founders\0\u{3}raft_id\0\u{1}joining\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -181,6 +196,9 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.expectedMembers) }()
       case 7: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
       case 8: try { try decoder.decodeSingularUInt32Field(value: &self.tcpPort) }()
+      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.founders) }()
+      case 10: try { try decoder.decodeSingularUInt64Field(value: &self.raftID) }()
+      case 11: try { try decoder.decodeSingularBoolField(value: &self.joining) }()
       default: break
       }
     }
@@ -211,6 +229,15 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if self.tcpPort != 0 {
       try visitor.visitSingularUInt32Field(value: self.tcpPort, fieldNumber: 8)
     }
+    if !self.founders.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.founders, fieldNumber: 9)
+    }
+    if self.raftID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.raftID, fieldNumber: 10)
+    }
+    if self.joining != false {
+      try visitor.visitSingularBoolField(value: self.joining, fieldNumber: 11)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -223,6 +250,9 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if lhs.expectedMembers != rhs.expectedMembers {return false}
     if lhs.protocolVersion != rhs.protocolVersion {return false}
     if lhs.tcpPort != rhs.tcpPort {return false}
+    if lhs.founders != rhs.founders {return false}
+    if lhs.raftID != rhs.raftID {return false}
+    if lhs.joining != rhs.joining {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -230,7 +260,7 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Strata_V1_PeerMember: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PeerMember"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{1}address\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{1}address\0\u{3}raft_id\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -241,6 +271,7 @@ nonisolated extension Strata_V1_PeerMember: SwiftProtobuf.Message, SwiftProtobuf
       case 1: try { try decoder.decodeSingularStringField(value: &self.nodeID) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.incarnation) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.address) }()
+      case 4: try { try decoder.decodeSingularUInt64Field(value: &self.raftID) }()
       default: break
       }
     }
@@ -256,6 +287,9 @@ nonisolated extension Strata_V1_PeerMember: SwiftProtobuf.Message, SwiftProtobuf
     if !self.address.isEmpty {
       try visitor.visitSingularStringField(value: self.address, fieldNumber: 3)
     }
+    if self.raftID != 0 {
+      try visitor.visitSingularUInt64Field(value: self.raftID, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -263,6 +297,7 @@ nonisolated extension Strata_V1_PeerMember: SwiftProtobuf.Message, SwiftProtobuf
     if lhs.nodeID != rhs.nodeID {return false}
     if lhs.incarnation != rhs.incarnation {return false}
     if lhs.address != rhs.address {return false}
+    if lhs.raftID != rhs.raftID {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -304,7 +339,7 @@ nonisolated extension Strata_V1_HandshakeRequest: SwiftProtobuf.Message, SwiftPr
 
 nonisolated extension Strata_V1_HandshakeResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".HandshakeResponse"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identity\0\u{1}refusal\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identity\0\u{1}refusal\0\u{1}removed\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -314,6 +349,7 @@ nonisolated extension Strata_V1_HandshakeResponse: SwiftProtobuf.Message, SwiftP
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._identity) }()
       case 2: try { try decoder.decodeSingularStringField(value: &self.refusal) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.removed) }()
       default: break
       }
     }
@@ -330,12 +366,16 @@ nonisolated extension Strata_V1_HandshakeResponse: SwiftProtobuf.Message, SwiftP
     if !self.refusal.isEmpty {
       try visitor.visitSingularStringField(value: self.refusal, fieldNumber: 2)
     }
+    if self.removed != false {
+      try visitor.visitSingularBoolField(value: self.removed, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   public static func ==(lhs: Strata_V1_HandshakeResponse, rhs: Strata_V1_HandshakeResponse) -> Bool {
     if lhs._identity != rhs._identity {return false}
     if lhs.refusal != rhs.refusal {return false}
+    if lhs.removed != rhs.removed {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -3,6 +3,7 @@
 import Cluster
 import FileIO
 import Foundation
+import Raft
 import Synchronization
 
 /// The content of `node/node.json`.
@@ -13,6 +14,28 @@ struct NodeIdentity: Codable, Hashable {
         var name: String
         var incarnation: String
         var address: String
+        /// Nil for a founder, whose number comes from its name.
+        var raftID: UInt64?
+        /// Nil for a voter.
+        var role: String?
+
+        init(_ member: Member, role: MemberRole = .voter) {
+            name = member.name
+            incarnation = member.incarnation
+            address = member.address
+            raftID = member.id == Member.nodeID(for: member.name) ? nil : member.id.rawValue
+            self.role = role == .voter ? nil : role.description
+        }
+
+        var member: Member {
+            Member(
+                id: raftID.map { NodeID($0) } ?? Member.nodeID(for: name), name: name, incarnation: incarnation,
+                address: address)
+        }
+
+        var clusterMember: ClusterMember {
+            ClusterMember(member, role: role.flatMap { MemberRole($0) } ?? .voter)
+        }
     }
 
     var format = NodeIdentity.formatVersion
@@ -22,19 +45,27 @@ struct NodeIdentity: Codable, Hashable {
     /// Nil until the cluster has formed.
     var clusterID: String?
     var members: [StoredMember]?
+    /// Nil when the members never changed.
+    var founders: [StoredMember]?
+    var removed: [StoredMember]?
+    var membershipVersion: UInt64?
 
     var cluster: FormedCluster? {
         guard let clusterID, let members else { return nil }
         return FormedCluster(
-            id: clusterID,
-            members: members.map { Member(name: $0.name, incarnation: $0.incarnation, address: $0.address) })
+            id: clusterID, founders: (founders ?? members).map(\.member),
+            membership: ClusterMembership(
+                version: membershipVersion ?? 0, members: members.map(\.clusterMember),
+                removed: (removed ?? []).map(\.member)))
     }
 
     mutating func adopt(_ cluster: FormedCluster) {
         clusterID = cluster.id
-        members = cluster.members.map {
-            StoredMember(name: $0.name, incarnation: $0.incarnation, address: $0.address)
-        }
+        let membership = cluster.membership
+        members = membership.members.map { StoredMember($0.member, role: $0.role) }
+        founders = cluster.founders.map { StoredMember($0) }
+        removed = membership.removed.map { StoredMember($0) }
+        membershipVersion = membership.version
     }
 }
 
@@ -85,11 +116,27 @@ final class DataFolder: Sendable {
         stored = Mutex(identity)
     }
 
+    /// Stores the cluster's identity and members, unless newer members are stored already.
     func adopt(_ cluster: FormedCluster) throws {
-        var identity = identity
-        identity.adopt(cluster)
-        try store(identity)
-        stored.withLock { $0 = identity }
+        try stored.withLock { stored in
+            if stored.clusterID == cluster.id, stored.membershipVersion ?? 0 > cluster.membership.version { return }
+            var identity = stored
+            identity.adopt(cluster)
+            try store(identity)
+            stored = identity
+        }
+    }
+
+    /// The node that this folder makes.
+    /// - Parameter isJoining: it asks to be added to a cluster that has formed, or did when the folder was new.
+    func member(address: String, isJoining: Bool) -> Member {
+        let identity = identity
+        if let known = identity.cluster?.members.first(where: { $0.incarnation == identity.incarnation }) {
+            return Member(id: known.id, name: known.name, incarnation: known.incarnation, address: address)
+        }
+        return isJoining
+            ? .joining(name: identity.name, incarnation: identity.incarnation, address: address)
+            : Member(name: identity.name, incarnation: identity.incarnation, address: address)
     }
 
     func release() { lock.release() }

@@ -18,6 +18,7 @@ import Storage
 /// | `strata.resp` | `STRATA_RESP` | `--resp` | `127.0.0.1:6379`; off with peers |
 /// | `strata.peers` | `STRATA_PEERS` | `--peers` | none: a cluster of one |
 /// | `strata.peer.port` | `STRATA_PEER_PORT` | `--peer-port` | chosen by the kernel |
+/// | `strata.join` | `STRATA_JOIN` | `--join` | no: the peers form a new cluster |
 /// | `strata.transport` | `STRATA_TRANSPORT` | `--transport` | `tcp` |
 /// | `strata.engine` | `STRATA_ENGINE` | `--engine` | `lsm` |
 /// | `strata.io` | `STRATA_IO` | `--io` | `posix` |
@@ -40,6 +41,8 @@ struct ServerConfiguration: Sendable {
     var peerNames: [String: ListenAddress]
     /// Of the framed TCP transport's listener; 0 lets the kernel choose.
     var peerPort: Int
+    /// Wait to be added to the cluster of `peers`.
+    var isJoining: Bool
     var switches = Switches()
     /// Milliseconds after which a log write that is not done counts as a stuck disk.
     var stallLimit: Int
@@ -76,6 +79,10 @@ struct ServerConfiguration: Sendable {
         }
         self.peers = peers
         self.peerNames = peerNames
+        isJoining = config.bool(forKey: "join", default: false)
+        if isJoining, peers.isEmpty {
+            throw ServerError.configuration("--join needs --peers: some members of the cluster to join")
+        }
         // Flags and environment variables are text.
         let port = config.string(forKey: "peer.port") ?? "0"
         peerPort = Int(port) ?? -1

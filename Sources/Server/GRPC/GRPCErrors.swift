@@ -31,7 +31,7 @@ extension RequestError {
             case .corruptBatch: .errorCorruptMessage
             case .batchTooLarge, .valueTooLong, .keyTooLong: .errorMessageTooLarge
             case .offsetOutOfRange: .errorOffsetOutOfRange
-            case .emptyKey, .reservedKey, .notAnInteger: .errorInvalidRecord
+            case .emptyKey, .reservedKey, .notAnInteger, .membership: .errorInvalidRecord
             case .sessionExpired: .errorUnknownProducerID
             case .sequenceForgotten: .errorDuplicateSequenceNumber
             }

@@ -7,6 +7,7 @@
 //   any       /session, /increment             see HTTPRoutes+Sessions
 //   GET       /status  /health  /metrics
 //   GET       /hash     ?group=kv[&index=N]    {"group","applied","hash",...}; see HTTPRoutes+Hash
+//   /cluster and below: HTTPRoutes+Cluster.swift
 //
 // `/get` takes `consistency=lease` or `stale` too, the latter with `maxStaleness=<ms>`. A value that isn't UTF-8 is answered as `valueBase64` in place of `value`, and
 // `/set` takes `valueBase64` likewise. It must never answer success before the store has.
@@ -28,6 +29,7 @@ struct HTTPRoutes: HTTPResponder {
     let store: any KeyValueService
     let node: any NodeStatusService
     let hashes: any StateHashService
+    let cluster: (any ClusterAdministration & ClusterApplicants)?
     let metrics: @Sendable () -> String
     let pending: PendingRequests
 
@@ -36,11 +38,13 @@ struct HTTPRoutes: HTTPResponder {
 
     init(
         store: any KeyValueService, node: any NodeStatusService, hashes: any StateHashService,
-        metrics: @escaping @Sendable () -> String, pending: PendingRequests
+        cluster: (any ClusterAdministration & ClusterApplicants)? = nil, metrics: @escaping @Sendable () -> String,
+        pending: PendingRequests
     ) {
         self.store = store
         self.node = node
         self.hashes = hashes
+        self.cluster = cluster
         self.metrics = metrics
         self.pending = pending
     }
@@ -74,6 +78,7 @@ struct HTTPRoutes: HTTPResponder {
         case ("/put", _): throw wrongMethod(request, "GET, PUT, POST")
         case ("/increment", _): throw wrongMethod(request, "PUT, POST")
         case ("/delete", _), ("/session", _): throw wrongMethod(request, "POST, DELETE")
+        case (let path, _) where path.hasPrefix("/cluster"): try await clusterRoute(request)
         default:
             throw HTTPProblem(
                 status: .notFound,
@@ -82,7 +87,7 @@ struct HTTPRoutes: HTTPResponder {
         }
     }
 
-    private func wrongMethod(_ request: Request, _ allowed: String) -> HTTPProblem {
+    func wrongMethod(_ request: Request, _ allowed: String) -> HTTPProblem {
         HTTPProblem(
             status: .methodNotAllowed, sentence: "\(request.uri.path) does not take \(request.method); use \(allowed)",
             headers: [.allow: allowed])
@@ -240,7 +245,7 @@ extension HTTPRoutes {
     private static let numbers = ["client", "sequence", "acknowledged"]
 
     /// Reads a JSON body; the sentence of a failure names the field that is wrong.
-    private func json<Value: Decodable>(_ request: Request, example: String) async throws -> Value {
+    func json<Value: Decodable>(_ request: Request, example: String) async throws -> Value {
         let tooLong = HTTPProblem(
             status: .contentTooLarge,
             sentence: "the body is longer than \(Self.bodyBytesMax) bytes; a value has at most "

@@ -23,7 +23,8 @@ struct HTTPServer: Service {
     ///   - onListening: told the bound port, once; of use when port 0 was asked for.
     init(
         address: ListenAddress, store: any KeyValueService, node: any NodeStatusService,
-        hashes: any StateHashService, pending: PendingRequests, group: any EventLoopGroup, logger: Logger,
+        hashes: any StateHashService, cluster: (any ClusterAdministration & ClusterApplicants)? = nil,
+        pending: PendingRequests, group: any EventLoopGroup, logger: Logger,
         metrics: @escaping @Sendable () -> String,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
@@ -32,7 +33,8 @@ struct HTTPServer: Service {
             address: .hostname(address.host, port: address.port), backlog: 1024,
             availableConnectionsDelegate: .maximum(Self.connectionsMax, logger: logger))
         application = Application(
-            responder: HTTPRoutes(store: store, node: node, hashes: hashes, metrics: metrics, pending: pending),
+            responder: HTTPRoutes(
+                store: store, node: node, hashes: hashes, cluster: cluster, metrics: metrics, pending: pending),
             server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
             configuration: configuration,
             onServerRunning: { await onListening($0.localAddress?.port ?? 0) },

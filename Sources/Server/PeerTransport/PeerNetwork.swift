@@ -14,6 +14,8 @@ import Synchronization
 final class PeerNetwork: PeerTransport {
     static let reconnectMilliseconds = 20...80
     static let refusedPause = Duration.seconds(1)
+    /// Between two questions of a node that waits to be added.
+    static let joiningPause = Duration.milliseconds(200)
 
     private let kind: PeerTransportKind
     private let group: any EventLoopGroup
@@ -21,6 +23,7 @@ final class PeerNetwork: PeerTransport {
     private let inbox: HostInbox
     private let logger: Logger
     private let channels = Mutex<[NodeID: any PeerChannel]>([:])
+    private let connecting = Mutex<Set<ListenAddress>>([])
     /// Told when a formed cluster refuses this node, which can't heal by waiting.
     private let refused: @Sendable (String) -> Void
 
@@ -45,19 +48,41 @@ final class PeerNetwork: PeerTransport {
         channels.withLock { $0.values.reduce(0) { $0 + $1.dropped } }
     }
 
-    /// Keeps connections to all addresses until cancelled.
-    func run(addresses: [ListenAddress]) async {
+    /// Keeps connections to the given addresses, and to those of the members as they come and go, until cancelled.
+    /// - Parameter named: of the given ones, the only ways to the members of these names.
+    func run(addresses given: [ListenAddress], named: [String: ListenAddress]) async {
         await withDiscardingTaskGroup { group in
-            for address in addresses {
-                group.addTask { await self.keepConnected(to: address) }
+            for await _ in directory.changes() {
+                for address in wanted(given, named) where claim(address) {
+                    group.addTask {
+                        await self.keepConnected(to: address) { self.wanted(given, named).contains(address) }
+                        self.connecting.withLock { _ = $0.remove(address) }
+                    }
+                }
             }
-            group.addTask { await sleepUntilCancelled() }
         }
     }
 
-    private func keepConnected(to address: ListenAddress) async {
+    private func claim(_ address: ListenAddress) -> Bool {
+        connecting.withLock { $0.insert(address).inserted }
+    }
+
+    /// The addresses that were given, and those that the membership adds. A given one may lead to a member by another
+    /// way than its own address; who answers there is checked all the same.
+    private func wanted(_ given: [ListenAddress], _ named: [String: ListenAddress]) -> [ListenAddress] {
+        var addresses = given
+        for member in directory.cluster?.members ?? [] where member.name != directory.member.name {
+            guard named[member.name] == nil else { continue }
+            if let address = try? ListenAddress(parsing: member.address), !addresses.contains(address) {
+                addresses.append(address)
+            }
+        }
+        return addresses
+    }
+
+    private func keepConnected(to address: ListenAddress, while isWanted: () -> Bool) async {
         var lastRefusal: String?
-        while !Task.isCancelled {
+        while !Task.isCancelled, isWanted() {
             do {
                 try await connect(to: address)
                 lastRefusal = nil
@@ -157,13 +182,14 @@ final class PeerNetwork: PeerTransport {
             let view = answer.identity.view
             let wasFormed = view.clusterID != nil
             if let reason = answer.identity.formRefusal ?? (answer.refusal.isEmpty ? nil : answer.refusal) {
-                throw PeerRefusal(reason: reason, isFinal: wasFormed && directory.cluster == nil)
+                throw PeerRefusal(
+                    reason: reason, isFinal: wasFormed && directory.cluster == nil || answer.removed)
             }
             if let reason = directory.hear(view) {
                 throw PeerRefusal(reason: reason, isFinal: wasFormed && directory.cluster == nil)
             }
             if directory.cluster != nil, wasFormed { return (view.member, Int(answer.identity.tcpPort)) }
-            try await Task.sleep(for: .milliseconds(30))
+            try await Task.sleep(for: directory.isJoining ? Self.joiningPause : .milliseconds(30))
         }
     }
 

@@ -7,7 +7,7 @@ import Telemetry
 final class NodeMetrics: Sendable {
     private let registry = MetricsRegistry()
     private let logWrites: Histogram
-    private let logSyncs: Counter
+    private let logSyncs: Telemetry.Counter
     private let turns: Histogram
     private let switches: Switches
 

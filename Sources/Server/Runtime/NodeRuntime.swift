@@ -53,6 +53,7 @@ final class NodeRuntime: Sendable {
     struct Services: Sendable {
         var keyValue: any KeyValueService
         var broker: any BrokerService
+        var administration: any ClusterAdministration
         var status: NodeStatusReader
         var statuses: StatusTable
         var stateHash: any StateHashService
@@ -61,10 +62,14 @@ final class NodeRuntime: Sendable {
     }
 
     /// Opens a node on its own thread and runs it there until ``stop()``.
-    /// - Parameter failed: called once, from the host's thread, when the node's storage has failed.
+    /// - Parameters:
+    ///   - declared: called on the host's thread whenever the controller's log declares other members.
+    ///   - departed: called once, from the host's thread, when this node was removed and has handed everything over.
+    ///   - failed: called once, from the host's thread, when the node's storage has failed.
     func start(
         cluster: FormedCluster, member: Member, options: Node.Options, transport: any PeerTransport,
-        fileSystem: any FileSystem, failed: @escaping @Sendable (String) -> Void
+        fileSystem: any FileSystem, declared: @escaping @Sendable (ClusterMembership) -> Void,
+        departed: @escaping @Sendable () -> Void, failed: @escaping @Sendable (String) -> Void
     ) async throws -> Services {
         try await withCheckedThrowingContinuation { continuation in
             let host = WorkerThread(name: "strata-host") { [self] in
@@ -75,11 +80,14 @@ final class NodeRuntime: Sendable {
                     let node = try Node(
                         cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
                         environment: environment, blocking: blocking, clock: monotonicNanoseconds)
+                    node.host.membershipObserver = declared
+                    node.host.departed = departed
                     let status = NodeStatusReader(node: node, cluster: cluster, member: member)
                     startMaintenance(of: node)
                     continuation.resume(
                         returning: Services(
-                            keyValue: node.keyValue, broker: node.broker, status: status, statuses: node.statuses,
+                            keyValue: node.keyValue, broker: node.broker, administration: node.administration,
+                            status: status, statuses: node.statuses,
                             stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking),
                             store: node.store, snapshots: node.host.snapshotCounters))
                     run(node, status: status, failed: failed)

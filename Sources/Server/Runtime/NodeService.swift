@@ -4,6 +4,7 @@ import Cluster
 import FileIO
 import Logging
 import PosixIO
+import Raft
 import ServiceLifecycle
 import Storage
 import StrataNode
@@ -21,10 +22,9 @@ struct NodeService: Service {
     let logger: Logger
 
     func run() async throws {
-        let addresses = peerAddresses
         let failure = await withTaskGroup(of: ServerError?.self) { group in
             group.addTask {
-                await transport.run(addresses: addresses)
+                await transport.run(addresses: configuration.peers, named: configuration.peerNames)
                 return nil
             }
             group.addTask { await runNode() }
@@ -44,7 +44,9 @@ struct NodeService: Service {
     }
 
     private func runNode() async -> ServerError? {
-        if directory.cluster == nil, directory.expected > 1 {
+        if directory.cluster == nil, directory.isJoining {
+            logger.info("waiting to be added to the cluster; run: Server cluster add \(directory.member.name)")
+        } else if directory.cluster == nil, directory.expected > 1 {
             logger.info("waiting for the other nodes", metadata: ["expected": "\(directory.expected)"])
         }
         guard let cluster = await directory.formed() else { return nil }
@@ -59,12 +61,14 @@ struct NodeService: Service {
             options.storage.lsm.allocator = switches.allocator
             options.storage.hashLog.seed = UInt64.random(in: .min ... .max)
             options.storage.hashLog.allocator = switches.allocator
+            if cluster.hasRemoved(directory.member) { return removal(from: cluster.id) }
             guard let member = cluster.members.first(where: { $0.id == directory.member.id }) else {
                 return .refused("this node is not a member of the cluster that formed")
             }
             let fatal = fatal
             let services = try await runtime.start(
-                cluster: cluster, member: member, options: options, transport: transport, fileSystem: fileSystem
+                cluster: cluster, member: member, options: options, transport: transport, fileSystem: fileSystem,
+                declared: declared, departed: departed(cluster.id)
             ) { reason in
                 fatal.fail(.storageFailed(reason))
             }
@@ -81,16 +85,30 @@ struct NodeService: Service {
         return nil
     }
 
-    /// The addresses that were given, and those that the stored membership adds for nodes that none was given for by name.
-    private var peerAddresses: [ListenAddress] {
-        var addresses = configuration.peers
-        for member in folder.identity.cluster?.members ?? [] where member.name != directory.member.name {
-            guard configuration.peerNames[member.name] == nil else { continue }
-            if let address = try? ListenAddress(parsing: member.address), !addresses.contains(address) {
-                addresses.append(address)
+    /// Peers hear of other members at once; the folder learns of them in the background.
+    private var declared: @Sendable (ClusterMembership) -> Void {
+        { [directory, runtime, folder, fatal, logger] membership in
+            guard let cluster = directory.take(membership) else { return }
+            let names = membership.members.map { "\($0.member.name)=\($0.role)" }.joined(separator: ",")
+            logger.info("the members are declared anew", metadata: ["members": "\(names)"])
+            runtime.blocking.run {
+                do {
+                    try folder.adopt(cluster)
+                } catch {
+                    fatal.fail(.storageFailed("\(error)"))
+                }
             }
         }
-        return addresses
+    }
+
+    private func departed(_ cluster: String) -> @Sendable () -> Void {
+        { [fatal, removal = removal(from: cluster)] in fatal.fail(removal) }
+    }
+
+    private func removal(from cluster: String) -> ServerError {
+        .refused(
+            "\(directory.member.name) was removed from cluster \(cluster) and has nothing left to do; to bring the node "
+                + "back, empty its data folder, start it with --join and add it")
     }
 }
 

@@ -94,6 +94,29 @@ extension ServiceGate: BrokerService {
     }
 }
 
+extension ServiceGate: ClusterAdministration {
+    func overview(completion: @escaping @Sendable (Result<ClusterOverview, RequestError>) -> Void) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.administration.overview(completion: completion)
+    }
+
+    func change(_ command: MembershipCommand, completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.administration.change(command, completion: completion)
+    }
+
+    func transfer(
+        group: GroupID?, to name: String, completion: @escaping @Sendable (Result<Int, RequestError>) -> Void
+    ) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.administration.transfer(group: group, to: name, completion: completion)
+    }
+}
+
+extension ServiceGate: ClusterApplicants {
+    var applicants: [Member] { directory.applicants }
+}
+
 extension ServiceGate: NodeStatusService {
     func status() -> NodeStatus {
         if let current { return current.status.status() }

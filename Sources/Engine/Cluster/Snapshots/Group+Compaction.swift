@@ -12,14 +12,18 @@ extension Group {
         let bound = compactionBound(snapshots)
         guard log.canTrim(before: bound) else { return }
         snapshots.isTrimming = true
-        let (store, log) = (snapshots.store, log)
+        let (store, log, history) = (snapshots.store, log, history)
         snapshots.works.append(
             SnapshotWork(group: id) {
                 do throws(SnapshotFailure) {
                     // A state that rarely fills its memory would otherwise hold on to any amount of log.
                     if store.flushed.index + 1 < bound { try store.flush() }
+                    let first = min(bound, store.flushed.index + 1)
                     do throws(SegmentedLogError) {
-                        try log.trim(before: min(bound, store.flushed.index + 1))
+                        // What the log forgets of its members has to stand elsewhere before.
+                        try store.membershipFile.store(
+                            index: first - 1, membership: history.membership(asOf: first - 1))
+                        try log.trim(before: first)
                     } catch {
                         throw SnapshotFailure("\(error)")
                     }
@@ -51,6 +55,7 @@ extension Group {
         snapshots.isTrimming = false
         // A failure costs space only; the next look tries again.
         let dropped = log.firstIndex - 1
+        history.fold(through: min(dropped, applied))
         guard dropped > core.snapshot.index, !snapshots.isInstalling else { return }
         core.compact(through: min(dropped, core.commitIndex))
         snapshots.counters.noteCompaction()

@@ -177,6 +177,8 @@ extension Group {
         snapshots.incoming = nil
         snapshots.counters.noteReceived()
         applied = point.index
+        history = MembershipHistory(base: (point.index, incoming.manifest.membership))
+        settledVersion = nil
         if !moments.isEmpty { reachMoments() }
         machine.didInstallSnapshot(through: applied)
         step(.applied(applied), outbox: outbox)

@@ -19,11 +19,6 @@ extension Group {
         }
     }
 
-    /// The members as of an entry at or behind which nothing of the group's membership has changed.
-    private func membership(asOf index: LogIndex) -> GroupMembership {
-        GroupMembership(configuration: core.configuration, version: 0)
-    }
-
     /// Called with every tick.
     func tickSnapshots(now: UInt64, outbox: Outbox) {
         guard let snapshots else { return }
@@ -89,7 +84,7 @@ extension Group {
         switch result {
         case .success(let made):
             let manifest = SnapshotManifest(
-                format: snapshots.store.format, point: made.point, membership: membership(asOf: made.point.index),
+                format: snapshots.store.format, point: made.point, membership: history.membership(asOf: made.point.index),
                 files: made.files)
             snapshots.checkpoint = KeptCheckpoint(folder: made.folder, manifest: manifest, usedAt: now)
             startSending(now: now, outbox: outbox)

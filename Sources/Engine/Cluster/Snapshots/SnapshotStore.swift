@@ -13,6 +13,8 @@ public protocol SnapshotStore: AnyObject, Sendable {
     var incomingFolder: String { get }
     /// The newest entry that the files cover. Any thread.
     var flushed: SnapshotPoint { get }
+    /// Who the members were where the log begins.
+    var membershipFile: MembershipFile { get }
 
     /// Writes everything applied so far to files.
     func flush() throws(SnapshotFailure)

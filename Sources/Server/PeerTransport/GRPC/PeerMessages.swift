@@ -1,10 +1,11 @@
 // Between the engine's idea of a handshake and its protobuf form.
 import Cluster
+import Raft
 import StrataProtocol
 import SwiftProtobuf
 
 /// Version of the peer protocol; nodes of different versions refuse each other.
-let peerProtocolVersion: UInt32 = 1
+let peerProtocolVersion: UInt32 = 2
 
 extension Strata_V1_PeerIdentity {
     init(_ directory: PeerDirectory) {
@@ -15,23 +16,21 @@ extension Strata_V1_PeerIdentity {
         incarnation = view.member.incarnation
         address = view.member.address
         clusterID = view.clusterID ?? ""
-        members = view.members.map { member in
-            .with {
-                $0.nodeID = member.name
-                $0.incarnation = member.incarnation
-                $0.address = member.address
-            }
-        }
+        raftID = view.member.id.rawValue
+        joining = view.isJoining
+        members = view.members.map { Strata_V1_PeerMember($0) }
+        founders = view.founders.map { Strata_V1_PeerMember($0) }
         expectedMembers = UInt32(view.expected)
         protocolVersion = peerProtocolVersion
     }
 
     var view: PeerView {
-        PeerView(
-            member: Member(name: nodeID, incarnation: incarnation, address: address),
-            clusterID: clusterID.isEmpty ? nil : clusterID,
-            members: members.map { Member(name: $0.nodeID, incarnation: $0.incarnation, address: $0.address) },
-            expected: Int(expectedMembers))
+        var view = PeerView(
+            member: Member(id: NodeID(raftID), name: nodeID, incarnation: incarnation, address: address),
+            clusterID: clusterID.isEmpty ? nil : clusterID, members: members.map(\.member),
+            expected: Int(expectedMembers), founders: founders.map(\.member))
+        view.isJoining = joining
+        return view
     }
 
     /// Why this can't be a peer whatever the cluster says.
@@ -39,6 +38,20 @@ extension Strata_V1_PeerIdentity {
         if protocolVersion != peerProtocolVersion {
             return "it speaks version \(protocolVersion) of the peer protocol, this node version \(peerProtocolVersion)"
         }
-        return nodeID.isEmpty || incarnation.isEmpty ? "it does not say who it is" : nil
+        return nodeID.isEmpty || incarnation.isEmpty || raftID == 0 ? "it does not say who it is" : nil
+    }
+}
+
+extension Strata_V1_PeerMember {
+    init(_ member: Member) {
+        self.init()
+        raftID = member.id.rawValue
+        nodeID = member.name
+        incarnation = member.incarnation
+        address = member.address
+    }
+
+    var member: Member {
+        Member(id: NodeID(raftID), name: nodeID, incarnation: incarnation, address: address)
     }
 }

@@ -14,13 +14,14 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
     func handshake(
         request: Strata_V1_HandshakeRequest, context: ServerContext
     ) async throws -> Strata_V1_HandshakeResponse {
-        let refusal = request.identity.formRefusal ?? directory.hear(request.identity.view)
+        let refusal = request.identity.formRefusal ?? directory.hear(request.identity.view, mayApply: true)
         if let refusal {
             logger.warning("refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal)"])
         }
         return .with {
             $0.identity = Strata_V1_PeerIdentity(directory)
             $0.refusal = refusal ?? ""
+            $0.removed = directory.cluster?.hasRemoved(request.identity.view.member) ?? false
         }
     }
 

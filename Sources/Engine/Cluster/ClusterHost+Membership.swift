@@ -1,0 +1,48 @@
+// From the members that the controller's log declares to those of every group: the host hears of a new declaration, its
+// leaders approach it, and a node that is no member any more hands over and ends. A declaration that is older than what a
+// group has already acted on is history (a node replays the controller's log when it starts) and changes nothing.
+public import Raft
+
+extension ClusterHost {
+    /// Between two looks at the groups, in nanoseconds.
+    static let approachInterval: UInt64 = 50_000_000
+    /// The controller group keeps a removed node for so long, so that the node learns of its removal there.
+    static let farewellNanoseconds: UInt64 = 1_000_000_000
+    /// A removed node ends after this at the latest, whether its groups have let it go or not.
+    static let departureNanoseconds: UInt64 = 3_000_000_000
+
+    /// The controller's log declares other members. Called on the host's thread, in log order.
+    public func declare(_ membership: ClusterMembership) {
+        self.membership = membership
+        members.take(membership)
+        membershipObserver(membership)
+        removalsDue = now + Self.farewellNanoseconds
+        nextApproach = now
+        if membership.removed.contains(where: { $0.id == member.id }), departureDue == nil {
+            departureDue = now + Self.departureNanoseconds
+            handOver(within: Self.departureNanoseconds) { _ in }
+        }
+    }
+
+    /// Part of every tick.
+    func approachMembership() {
+        guard now >= nextApproach else { return }
+        nextApproach = now + Self.approachInterval
+        if membership.version > 0 {
+            for group in groups {
+                let mayRemove = group.id != .controller || now >= removalsDue
+                group.approach(membership, mayRemove: mayRemove, outbox: outbox)
+            }
+        }
+        guard let due = departureDue else { return }
+        let isGone = groups.allSatisfy { !$0.core.configuration.members.contains(member.id) }
+        guard isGone || now >= due else { return }
+        departureDue = .max
+        departed()
+    }
+
+    /// Who leads, votes and learns in each group, as this node sees it.
+    public var groupMemberships: [(group: GroupID, leader: NodeID?, term: Term, configuration: Configuration)] {
+        groups.map { ($0.id, $0.core.leader, $0.core.term, $0.core.configuration) }
+    }
+}

@@ -1,0 +1,138 @@
+// Members come and go while clients write, with real processes: three nodes become four and three again, a wiped node comes
+// back as a new member, a leader that is told to stop hands over. Nothing that was acknowledged may be missing.
+import Foundation
+import Synchronization
+import TestSupport
+import Testing
+
+extension ProcessTests {
+    @Suite struct MembershipProcessTests {
+        /// Writes one key after the other through a node's HTTP listener until it is told to stop.
+        private final class Writer: @unchecked Sendable {
+            // Unchecked: the nodes are only asked for their ports, which never change; the rest is locked.
+            private let nodes: [TestNode]
+            private let state = Mutex((running: true, acknowledged: [Int](), failed: 0))
+            private let finished = DispatchSemaphore(value: 0)
+
+            init(_ nodes: [TestNode]) {
+                self.nodes = nodes
+                Thread.detachNewThread { [self] in
+                    var number = 0
+                    while state.withLock(\.running) {
+                        number += 1
+                        let status = try? self.nodes[number % self.nodes.count].set("w\(number)", "v\(number)")
+                        state.withLock { state in
+                            if status == 200 { state.acknowledged.append(number) } else { state.failed += 1 }
+                        }
+                    }
+                    finished.signal()
+                }
+            }
+
+            func stop() -> (acknowledged: [Int], failed: Int) {
+                state.withLock { $0.running = false }
+                finished.wait()
+                return state.withLock { ($0.acknowledged, $0.failed) }
+            }
+        }
+
+        private func command(_ line: String, _ node: TestNode, _ cluster: TestCluster) throws -> ProgramResult {
+            try Program.shell("Server cluster \(line) --endpoint :\(node.http)", folder: cluster.folder.path)
+        }
+
+        /// The columns of a member in `Server cluster status`.
+        private func columns(of name: String, from node: TestNode, _ cluster: TestCluster) throws -> [String] {
+            let status = try command("status", node, cluster)
+            let line = status.output.split(separator: "\n").first { $0.hasPrefix(name + " ") }
+            return line?.split(separator: " ").map(String.init) ?? []
+        }
+
+        private func addedNode(_ name: String, to cluster: TestCluster) throws -> TestNode {
+            let node = try TestNode(name: name, folder: cluster.folder.path)
+            node.peers = cluster.nodes.map(\.grpc)
+            node.extraArguments = ["--join"]
+            try node.start()
+            try eventually("\(name) asks to be added") {
+                try command("status", cluster.nodes[0], cluster).output.contains("\(name) waits to be added")
+            }
+            return node
+        }
+
+        @Test func threeNodesBecomeFourAndThreeAgainUnderWrites() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let produced = try Program.shell(
+                "Server produce --topic t --message before --endpoint :\(cluster.nodes[0].grpc)",
+                folder: cluster.folder.path)
+            #expect(produced.status == 0, "\(produced.errors)")
+            let unknown = try command("add nobody", cluster.nodes[0], cluster)
+            #expect(unknown.status == 1 && unknown.errors.contains("has not asked to be added"), "\(unknown.errors)")
+            let fourth = try addedNode("node4", to: cluster)
+            defer { try? fourth.kill() }
+            let writer = Writer(Array(cluster.nodes[1...]))
+            let added = try command("add node4", cluster.nodes[0], cluster)
+            #expect(added.status == 0, "\(added.errors)")
+            try eventually("node4 votes in all three groups") {
+                try columns(of: "node4", from: cluster.nodes[1], cluster).contains("3/3")
+            }
+            // The first node goes, which may well be the leader.
+            let victim = cluster.nodes[0]
+            _ = try command("transfer node1", cluster.nodes[1], cluster)
+            let removed = try command("remove node1", cluster.nodes[1], cluster)
+            #expect(removed.status == 0, "\(removed.errors)")
+            try eventually("node1 ends by itself") { victim.program?.isRunning == false }
+            #expect(victim.log.contains("was removed from cluster"), "\(victim.log)")
+            let left = [cluster.nodes[1], cluster.nodes[2], fourth]
+            try eventually("the others agree on three members and a leader") {
+                let names = Set(try left.map { try $0.status()["leader"] as? String ?? "" })
+                return names.count == 1 && names != [""] && names != ["node1"]
+            }
+            let written = writer.stop()
+            #expect(written.acknowledged.count > 20)
+            for number in written.acknowledged { #expect(try left[number % 3].get("w\(number)") == "v\(number)") }
+            // It is told that it was removed, whenever it comes.
+            try victim.start()
+            let again = try #require(try victim.program?.wait(seconds: 20))
+            #expect(again.status == 1 && again.errors.contains("was removed from cluster"), "\(again.errors)")
+            let consumed = try Program.shell(
+                "Server consume --topic t --from-beginning --max-messages 1 --endpoint :\(fourth.grpc)",
+                folder: cluster.folder.path)
+            #expect(consumed.output == "before\n", "\(consumed.errors)")
+        }
+
+        @Test func aWipedNodeComesBackByRemoveAndAdd() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            #expect(try cluster.nodes[0].set("a", "b") == 200)
+            let node = cluster.nodes[2]
+            try node.kill()
+            try FileManager.default.removeItem(atPath: "\(cluster.folder.path)/node3")
+            let removed = try command("remove node3", cluster.nodes[0], cluster)
+            #expect(removed.status == 0, "\(removed.errors)")
+            node.extraArguments = ["--join"]
+            try node.start()
+            try eventually("node3 asks to be added") {
+                try command("status", cluster.nodes[0], cluster).output.contains("node3 waits to be added")
+            }
+            let added = try command("add node3", cluster.nodes[0], cluster)
+            #expect(added.status == 0, "\(added.errors)")
+            try eventually("node3 votes again") {
+                try columns(of: "node3", from: cluster.nodes[1], cluster).contains("2/2")
+            }
+            #expect(try node.get("a") == "b")
+        }
+
+        @Test func aLeaderThatIsStoppedHandsOverFirst() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let leader = try cluster.waitForLeader()
+            let others = cluster.nodes.filter { $0 !== leader }
+            let writer = Writer(others)
+            let stopped = try #require(try leader.stop())
+            #expect(stopped.status == 0 && stopped.errors.contains("leads nothing any more"), "\(stopped.errors)")
+            let written = writer.stop()
+            #expect(written.failed == 0, "writes at the other nodes wait for the new leader, none fails")
+            for number in written.acknowledged { #expect(try others[number % 2].get("w\(number)") == "v\(number)") }
+        }
+    }
+}
