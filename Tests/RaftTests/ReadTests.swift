@@ -145,4 +145,28 @@ import Testing
         echo(&solo, from: 5, 1)
         #expect(solo.ready.reads.isEmpty)
     }
+
+    /// In sleep nobody counts a lease's age.
+    @Test func aLeaseEndsWhenTheGroupFallsAsleep() {
+        var settings = RaftCore.Settings()
+        settings.leaseReads = true
+        settings.quiesceTicks = 12
+        var solo = Solo(settings: settings)
+        // Until then it may have promised its help to somebody before it started.
+        solo.tick(settings.lossTicks)
+        solo.drain()
+        solo.leadAndCommit()
+        solo.step(.applied(solo.core.lastIndex))
+        var heldOnce = false
+        for _ in 0..<40 where !solo.core.isAsleep {
+            solo.step(.tick)
+            for heartbeat in solo.complete().messages.of(.heartbeat) where !heartbeat.force {
+                echo(&solo, from: heartbeat.to.rawValue, heartbeat.context)
+            }
+            heldOnce = heldOnce || solo.core.holdsLease
+        }
+        #expect(solo.core.isAsleep && heldOnce)
+        solo.step(.readIndex(context: 1))
+        #expect(!solo.core.isAsleep && !solo.core.holdsLease)
+    }
 }

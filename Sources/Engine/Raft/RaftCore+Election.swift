@@ -22,7 +22,7 @@ extension RaftCore {
             electionElapsed = 0
             transferTarget = nil
             if settings.checkQuorum && !checkQuorum() && !Mutant.isOn(.noQuorumCheck) {
-                becomeFollower(term, leader: nil, &ready)
+                resignUnheard(&ready)
                 return
             }
             leaveJointIfDue(reader, &ready)
@@ -255,6 +255,16 @@ extension RaftCore {
             ready.messages.append(message(.timeoutNow, to: progress[successor].id))
         }
         if role != .follower { becomeFollower(term, leader: nil, &ready) }
+    }
+
+    /// A leader that hears no majority goes. It may be deaf and not mute (a link that is cut one way): then the others
+    /// would wait for as long again before they missed it, so it asks the most complete of them to take over at once.
+    private mutating func resignUnheard(_ ready: inout Ready) {
+        let others = progress.indices.filter { progress[$0].isVoter && progress[$0].id != id }
+        if let slot = others.max(by: { progress[$0].match < progress[$1].match }) {
+            ready.messages.append(message(.timeoutNow, to: progress[slot].id))
+        }
+        becomeFollower(term, leader: nil, &ready)
     }
 
     /// Who should lead when this leader goes: the most complete voter that is alive, or, when nothing is heard because

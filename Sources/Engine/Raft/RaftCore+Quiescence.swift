@@ -17,6 +17,8 @@ extension RaftCore {
             heartbeat.force = true
             ready.messages.append(heartbeat)
         }
+        // In sleep nothing ages, so nothing may be left that ages.
+        voidLease()
         isAsleep = true
         return true
     }
