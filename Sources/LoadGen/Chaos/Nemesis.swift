@@ -150,7 +150,7 @@ struct Nemesis {
             guard cluster.nodes[index].isDisturbed else { continue }
             process.send(SIGCONT)
             // What was told to end, or to fail, may still be at it.
-            if process.waitForExit(seconds: 0.05) || !isAnswering(index) {
+            if process.waitForExit(seconds: 0.3) || !isAnswering(index) {
                 _ = process.waitForExit(seconds: EmbeddedCluster.stopSeconds)
                 _ = cluster.kill(index)
             } else {
@@ -163,7 +163,7 @@ struct Nemesis {
         let deadline = MonotonicClock.now() + 2_000_000_000
         while MonotonicClock.now() < deadline {
             if cluster.nodes[index].process?.status != .running { return false }
-            if let report = cluster.nodes[index].probe.status(), report.state != "stopping" { return true }
+            if let report = cluster.nodes[index].probe.status(), report.state != "failed" { return true }
             MonotonicClock.sleep(seconds: 0.02)
         }
         return false

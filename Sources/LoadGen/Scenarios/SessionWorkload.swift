@@ -19,9 +19,9 @@ final class SessionWorkload: Sendable {
     private let isStopped = Atomic<Bool>(false)
     private let prefix: String
 
-    private static let clients = 8
-    /// Rest of a client between two increments.
-    private static let pause = Duration.milliseconds(4)
+    private static let clients = 4
+    /// Rest of a client between two increments: they are there to be counted, not to load the cluster.
+    private static let pause = Duration.milliseconds(40)
 
     /// - Parameter prefix: of the keys, told apart from what other scenarios write.
     init(prefix: String) {
