@@ -28,6 +28,25 @@ import Testing
         #expect(ConfigurationCodec.decodeChange([])?.change == .leave)
     }
 
+    @Test func aChangeThatWasCutOffTheLogNeverHappened() {
+        let start = GroupMembership(configuration: Configuration(voters: [NodeID(1), NodeID(2)]), version: 1)
+        var history = MembershipHistory(base: (0, start))
+        let change = VersionedChange(ConfigurationChange([.init(.addLearner, NodeID(3))]), version: 2)
+        history.add(change, at: 5)
+        history.add(change, at: 9)
+        history.truncate(from: 9)
+        #expect(history.changes.map(\.index) == [5])
+        history.truncate(from: 4)
+        #expect(history.membership(asOf: 20) == start)
+    }
+
+    @Test func aLearnerThatNeverAnsweredIsNotCaughtUp() {
+        #expect(!Group.isCaughtUp(match: nil, lastIndex: 3))
+        #expect(!Group.isCaughtUp(match: 0, lastIndex: 3))
+        #expect(Group.isCaughtUp(match: 1, lastIndex: 3))
+        #expect(!Group.isCaughtUp(match: 1, lastIndex: 2 + Group.promotionEntriesMax))
+    }
+
     @Test func contradictoryMembershipsAreRefused() {
         let one = [NodeID(1)]
         let two = [NodeID(1), NodeID(2)]

@@ -22,7 +22,8 @@ extension ClusterHost {
             proposal.completion(.failure(.notLeader(leader: member(group.core.leader)?.memberAddress)))
             return
         }
-        guard let leader = group.core.leader, leader != member.id else {
+        // A leader is heard before it can be reached, when this node or the connection is new: what is sent then gets lost.
+        guard let leader = group.core.leader, leader != member.id, environment.canReach(leader) else {
             park(proposal, for: group.id)
             return
         }
@@ -51,7 +52,7 @@ extension ClusterHost {
         var proposal = Proposal(payload: forward.payload, operations: forward.operations, mayForward: false) { result in
             inbox.post(.answer(to: peer, request: request, result: result), lane: .control)
         }
-        proposal.deadline = .max
+        proposal.deadline = now + settings.requestTimeout
         guard group(forward.group) != nil else {
             proposal.completion(.failure(.notLeader(leader: nil)))
             return

@@ -12,7 +12,7 @@ struct Handover {
 
 extension ClusterHost {
     /// Hands every group that this node leads to a follower, then calls `finished`, once: with true when nothing is led
-    /// here and no write of this node's waits any more, with false after `nanoseconds`. Call it on the host's thread.
+    /// here and no write in this node's log waits for its answer, with false after `nanoseconds`. Call it on the host's thread.
     public func handOver(within nanoseconds: UInt64, finished: @escaping @Sendable (_ complete: Bool) -> Void) {
         guard failure == nil else { return finished(false) }
         handover?.finished(false)

@@ -14,8 +14,13 @@ extension ClusterHost {
     /// The controller's log declares other members. Called on the host's thread, in log order.
     public func declare(_ membership: ClusterMembership) {
         self.membership = membership
-        members.take(membership)
-        membershipObserver(membership)
+        // A node that joined replays declarations of before it was a member: it must not take itself for a stranger.
+        let knowsThisNode =
+            membership.member(member.id) != nil || membership.removed.contains { $0.id == member.id }
+        if knowsThisNode {
+            members.take(membership)
+            membershipObserver(membership)
+        }
         removalsDue = now + Self.farewellNanoseconds
         nextApproach = now
         if membership.removed.contains(where: { $0.id == member.id }), departureDue == nil {

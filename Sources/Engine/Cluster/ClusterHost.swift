@@ -172,6 +172,7 @@ public final class ClusterHost {
             }
             group.pending = []
             group.expireReads(now: .max)
+            group.expireMoments(now: .max)
         }
     }
 
@@ -191,6 +192,7 @@ public final class ClusterHost {
             for message in messages { receive(message, from: peer) }
         case .connected(let peer):
             heard(from: peer)
+            retryParked(now: now)
         case .disconnected(let peer):
             forgetLiveness(of: peer)
             lost(peer)
@@ -205,6 +207,8 @@ public final class ClusterHost {
             }
             take(request, for: group)
         case .stored(let receipt):
+            // What came after a failure must not release what the failed work held back.
+            guard failure == nil else { return }
             if let failure = receipt.failure {
                 stop(because: "group \(receipt.group): \(failure)")
             } else if let group = groupByID[receipt.group] {
@@ -233,7 +237,7 @@ public final class ClusterHost {
         case .raft(let id, let message, let frames):
             guard let group = groupByID[id], message.from == peer, message.to == member.id else { return }
             group.step(.receive(message), frames: frames, outbox: outbox)
-            if message.from == group.core.leader { group.leaderHeardAt = now }
+            if message.from == group.core.leader { group.noteHeard(message, now: now) }
         case .forward(let forward):
             accept(forward, from: peer)
         case .forwardResult(let result):

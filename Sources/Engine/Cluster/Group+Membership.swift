@@ -59,7 +59,7 @@ extension Group {
         let step = Self.nextStep(
             from: core.configuration, to: wanted, leader: core.id, mayRemove: mayRemove
         ) { node in
-            (core.matchIndex(of: node) ?? 0) + Self.promotionEntriesMax >= lastIndex
+            Self.isCaughtUp(match: core.matchIndex(of: node), lastIndex: lastIndex)
         }
         switch step {
         case .nothing:
@@ -70,6 +70,12 @@ extension Group {
             guard let successor = successor(among: wanted) else { return }
             self.step(.transferLeadership(to: successor), outbox: outbox)
         }
+    }
+
+    /// A learner that never answered is not caught up, however short the log: its vote could never be had.
+    static func isCaughtUp(match: LogIndex?, lastIndex: LogIndex) -> Bool {
+        guard let match, match > 0 else { return false }
+        return match + promotionEntriesMax >= lastIndex
     }
 
     /// Who should lead after this node, of those that stay.

@@ -29,6 +29,7 @@ extension ClusterHost {
             return body(.failure(.unavailable("too many wait for moments of this group; try again")))
         }
         group.moments.append(AppliedMoment(index: index, deadline: now + settings.requestTimeout, body: body))
+        schedule.touch(group)
     }
 }
 

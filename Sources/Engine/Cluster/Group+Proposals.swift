@@ -150,7 +150,7 @@ extension Group {
         }
         expireReads(now: now)
         if !moments.isEmpty { expireMoments(now: now) }
-        if let first = proposals.first, first.deadline <= now {
+        if proposals.contains(where: { $0.deadline <= now }) {
             let late = proposals.filter { $0.deadline <= now }
             proposals.removeAll { $0.deadline <= now }
             fail(late, .unavailable("the store is behind with its background work; slow down"))

@@ -41,13 +41,17 @@ final class Group {
     var confirming: [(context: UInt64, requests: [ReadRequest])] = []
     var confirmed: [(index: LogIndex, requests: [ReadRequest])] = []
 
-    /// When the leader last sent anything, on the host's clock.
+    /// When the leader last sent anything after which this node was as far as the leader, on the host's clock.
     var leaderHeardAt: UInt64 = 0
+    /// What the leader had committed when it was last heard, until this node has applied it.
+    var heard: (commit: LogIndex, at: UInt64)?
+    /// The leader has committed more than this node's log holds, as far as known.
+    var isBehind = true
     /// Proposals wait until then, because the store is behind.
     var heldUntil: UInt64 = 0
 
     var applied: LogIndex
-    var commit: LogIndex = 0
+    var commit: LogIndex
     var applyFetchOutstanding = false
     var replicationFetchOutstanding = false
     /// Entries fetched for apply, when they are not in `tail`.
@@ -96,6 +100,8 @@ final class Group {
         self.durability = durability
         nextOffset = log.nextOffset
         applied = machine.appliedAtStart
+        // More than what is applied where the log itself proves it (`provenCommit`): nobody leads before that is applied.
+        commit = core.commitIndex
         nextReadContext = readContextSeed
     }
 
@@ -180,6 +186,7 @@ final class Group {
         }
         tail.truncate(from: index)
         catchUp.truncate(from: index)
+        history.truncate(from: index)
     }
 
     func startWork() {

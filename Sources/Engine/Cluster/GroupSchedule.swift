@@ -63,6 +63,6 @@ extension Group {
     /// True while the group sleeps and no request or log work waits for time to pass.
     var needsNoTicks: Bool {
         core.isAsleep && !isDirty && proposals.isEmpty && pending.isEmpty && reads.isEmpty && retryingReads.isEmpty
-            && confirming.isEmpty && confirmed.isEmpty
+            && confirming.isEmpty && confirmed.isEmpty && moments.isEmpty
     }
 }

@@ -20,12 +20,16 @@ public protocol HostEnvironment: AnyObject {
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
 
+    /// False while there is no connection on which something could be sent.
+    func canReach(_ peer: NodeID) -> Bool
+
     /// Since when, on the clock of the host's turns, the oldest of the log writers' operations under way has been running;
     /// nil when none is. Tells a disk that is stuck from one that has much to do.
     func storageBusySince() -> UInt64?
 }
 
 extension HostEnvironment {
+    public func canReach(_ peer: NodeID) -> Bool { true }
     public func storageBusySince() -> UInt64? { nil }
 }
 

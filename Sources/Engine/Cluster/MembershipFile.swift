@@ -33,6 +33,11 @@ public struct MembershipHistory: Sendable {
         changes.removeAll { $0.index <= index }
     }
 
+    /// Entries from `index` on were cut off the log: changes among them never happened.
+    mutating func truncate(from index: LogIndex) {
+        changes.removeAll { $0.index >= index }
+    }
+
     /// A change was applied; what stood at its index or behind it and was not is void.
     mutating func add(_ change: VersionedChange, at index: LogIndex) {
         changes.removeAll { $0.index >= index }

@@ -54,3 +54,8 @@ public struct StorageTurn {
         return receipts
     }
 }
+
+extension StorageTurn.Run {
+    /// Begins with a received snapshot that takes the place of log and state.
+    public var isInstall: Bool { self[0].install != nil }
+}

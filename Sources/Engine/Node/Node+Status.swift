@@ -32,7 +32,8 @@ public final class NodeStatusReader: NodeStatusService {
         }
         let leader = members.address(of: group.leader)
         return NodeStatus(
-            nodeID: member.name, clusterID: clusterID, state: "\(group.role)", term: group.term,
+            nodeID: member.name, clusterID: clusterID, state: failure == nil ? "\(group.role)" : "failed",
+            term: group.term,
             commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
             isLeader: group.role == .leader, isHealthy: leader != nil && failure == nil,
             problem: failure ?? (leader == nil ? "no leader is known" : nil))

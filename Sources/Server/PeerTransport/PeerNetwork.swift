@@ -43,6 +43,8 @@ final class PeerNetwork: PeerTransport {
         channels.withLock { $0[peer] }?.push(messages, lane: lane)
     }
 
+    func canReach(_ peer: NodeID) -> Bool { channels.withLock { $0[peer] != nil } }
+
     /// Batches dropped on the connections that are open.
     var dropped: UInt64 {
         channels.withLock { $0.values.reduce(0) { $0 + $1.dropped } }

@@ -15,6 +15,8 @@ import Synchronization
 protocol PeerTransport: AnyObject, Sendable {
     /// Must not block; may drop.
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
+    /// True while there is a connection to send on.
+    func canReach(_ peer: NodeID) -> Bool
 }
 
 final class NodeRuntime: Sendable {
@@ -187,6 +189,8 @@ private final class RuntimeEnvironment: HostEnvironment {
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
         transport.send(messages, lane: lane, to: peer)
     }
+
+    func canReach(_ peer: NodeID) -> Bool { transport.canReach(peer) }
 
     func storageBusySince() -> UInt64? {
         storage.compactMap(\.busySince).min()

@@ -84,7 +84,8 @@ extension Group {
         switch result {
         case .success(let made):
             let manifest = SnapshotManifest(
-                format: snapshots.store.format, point: made.point, membership: history.membership(asOf: made.point.index),
+                format: snapshots.store.format, point: made.point,
+                membership: history.membership(asOf: made.point.index),
                 files: made.files)
             snapshots.checkpoint = KeptCheckpoint(folder: made.folder, manifest: manifest, usedAt: now)
             startSending(now: now, outbox: outbox)
