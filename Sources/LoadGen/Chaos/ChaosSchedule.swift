@@ -24,6 +24,9 @@ enum ChaosFault: String, Hashable, Sendable, CaseIterable {
     case diskFull = "disk-full"
     /// A bit of a file flips while the node is down.
     case bitFlip = "bit-flip"
+    /// The node is removed from the cluster, loses its folder, and is added as a new member: a dead follower, or the
+    /// leader while it leads.
+    case replace
 }
 
 /// Whom it hits.
@@ -58,6 +61,7 @@ struct ChaosSchedule: Sendable {
         (.pause, .leader), (.pause, .majority), (.partition, .leader), (.partition, .follower), (.partitionIn, .leader),
         (.partitionOut, .leader), (.bridge, .leader), (.slowLinks, .leader), (.resets, .leader), (.diskStall, .leader),
         (.diskFull, .leader), (.diskFull, .follower), (.bitFlip, .follower),
+        (.replace, .leader), (.replace, .follower),
     ]
 
     init(seed: UInt64) {

@@ -5,7 +5,7 @@ import Glibc
 import LabKit
 
 struct Nemesis {
-    private let cluster: EmbeddedCluster
+    let cluster: EmbeddedCluster
     private let progress: Progress
     private var schedule: ChaosSchedule
     private let startedAt = MonotonicClock.now()
@@ -98,6 +98,7 @@ struct Nemesis {
                 try cluster.order("full", at: victim)
             }
         case .bitFlip: return try flipBit(of: victims[0], step, &random)
+        case .replace: return try replace(victims[0], step)
         }
         try hold(step.seconds)
         return nil
@@ -180,7 +181,7 @@ struct Nemesis {
         }
     }
 
-    private func hold(_ seconds: Double) throws(LoadGenError) {
+    func hold(_ seconds: Double) throws(LoadGenError) {
         let end = MonotonicClock.now() + UInt64(seconds * 1e9)
         while MonotonicClock.now() < end {
             try Interruption.check()

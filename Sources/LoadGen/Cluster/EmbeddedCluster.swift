@@ -16,6 +16,8 @@ struct EmbeddedNode: Sendable {
     /// Words before its command line.
     var entry: [String] = []
     var process: ChildProcess?
+    /// It lost its folder and asks to be added as a new member.
+    var joins = false
     /// It was stopped, told to end, or may die of its fault: it is not asked, and its end is no surprise.
     var isDisturbed = false
 
@@ -160,7 +162,8 @@ final class EmbeddedCluster {
     func start(_ index: Int) throws(LoadGenError) {
         precondition(nodes[index].process == nil, "a node is started once")
         nodes[index].isDisturbed = false
-        let line = nodes[index].entry + [executable] + nodes[index].arguments
+        let line =
+            nodes[index].entry + [executable] + nodes[index].arguments + (nodes[index].joins ? ["--join"] : [])
         nodes[index].process = try ChildProcess(
             executable: line[0], arguments: Array(line.dropFirst()), logPath: nodes[index].logPath)
     }

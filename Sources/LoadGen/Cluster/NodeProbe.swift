@@ -1,4 +1,4 @@
-// Asks a node over HTTP how it is: one short GET on a connection of its own, with a deadline. Not for load.
+// Asks a node over HTTP how it is: one short request on a connection of its own, with a deadline. Not for load.
 import Foundation
 import Glibc
 import LabKit
@@ -14,6 +14,22 @@ struct NodeReport: Decodable, Hashable, Sendable {
     var isLeader: Bool
 }
 
+/// What `/cluster` says.
+struct MembersReport: Decodable, Hashable, Sendable {
+    struct Member: Decodable, Hashable, Sendable {
+        var name: String
+        /// Groups in which it votes.
+        var votesIn: Int
+    }
+    struct Group: Decodable, Hashable, Sendable {
+        var group: String
+    }
+    var members: [Member]
+    var groups: [Group]
+    /// Nodes that asked to be added.
+    var applicants: [String]
+}
+
 struct NodeProbe: Sendable {
     let address: SocketAddress
 
@@ -25,14 +41,25 @@ struct NodeProbe: Sendable {
         return try? JSONDecoder().decode(NodeReport.self, from: Data(body))
     }
 
+    /// The members of the cluster as the node sees them.
+    func members(seconds: Double = 0.5) -> MembersReport? {
+        guard let body = get("/cluster", seconds: seconds) else { return nil }
+        return try? JSONDecoder().decode(MembersReport.self, from: Data(body))
+    }
+
     /// The body of a 200 answer.
-    func get(_ path: String, seconds: Double) -> [UInt8]? {
+    func get(_ path: String, seconds: Double) -> [UInt8]? { ask("GET", path, seconds: seconds) }
+
+    /// As ``get(_:seconds:)``, with any method.
+    func ask(_ method: String, _ path: String, json: String = "", seconds: Double) -> [UInt8]? {
         let deadline = MonotonicClock.now() + UInt64(seconds * 1e9)
         let socket = address.beginConnect()
         guard socket >= 0 else { return nil }
         defer { close(socket) }
         guard NodeProbe.wait(socket, for: POLLOUT, until: deadline) else { return nil }
-        let request = Array("GET \(path) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n\r\n".utf8)
+        let head = "\(method) \(path) HTTP/1.1\r\nHost: \(address)\r\nConnection: close\r\n"
+        let length = method == "GET" ? "" : "Content-Length: \(json.utf8.count)\r\n"
+        let request = Array((head + length + "\r\n" + json).utf8)
         guard Glibc.send(socket, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else {
             return nil
         }
