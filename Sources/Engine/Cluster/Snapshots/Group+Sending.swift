@@ -144,7 +144,9 @@ extension Group {
         let settings = snapshots.settings
         let elapsed = min(now - min(snapshots.refilledAt, now), 1_000_000_000)
         let room = UInt64(settings.windowBytes)
-        snapshots.budget = min(snapshots.budget + settings.bytesPerSecond * elapsed / 1_000_000_000, room)
+        // Whole seconds of a high rate are more than 64 bits hold.
+        let earned = min(Double(settings.bytesPerSecond) * Double(elapsed) / 1e9, Double(room))
+        snapshots.budget = min(snapshots.budget + UInt64(earned), room)
         snapshots.refilledAt = now
         while snapshots.budget >= UInt64(min(settings.chunkBytes, settings.windowBytes)),
             outgoing.issued - outgoing.acknowledged < room,
