@@ -17,6 +17,21 @@ extension ClusterHost {
     /// ticks (leases) is void.
     static let ticksPerTurnMax: UInt64 = 2
 
+    /// Between the beats of a node whose groups all sleep; three of them fit into the time after which it counts as lost.
+    static let idleBeatTicks = 7
+
+    /// Nothing waits for time to pass but the next beat.
+    var needsNoTicks: Bool {
+        schedule.awake.isEmpty && parked.isEmpty && forwarded.isEmpty && handover == nil && departureDue == nil
+    }
+
+    /// After a turn: a node that has nothing to do wakes for its beats only.
+    func stretchTick() {
+        guard needsNoTicks, ticksToBeat > 1, nextTick <= now + settings.tickInterval else { return }
+        nextTick += UInt64(ticksToBeat - 1) * settings.tickInterval
+        ticksToBeat = 1
+    }
+
     /// Before anything else in a turn: a process that stood still (SIGSTOP, a starved machine) must neither answer from an
     /// old lease nor campaign or judge others by its own absence.
     func noticePause() {
@@ -47,7 +62,7 @@ extension ClusterHost {
     func watchPeers() {
         ticksToBeat -= 1
         if ticksToBeat <= 0 {
-            ticksToBeat = settings.raft.heartbeatTicks
+            ticksToBeat = schedule.awake.isEmpty ? Self.idleBeatTicks : settings.raft.heartbeatTicks
             outbox.addBeats(to: members.current.members.map(\.member.id).filter { $0 != member.id })
         }
         // Half a loss time more than the groups' own timers need, so that these decide where they run.

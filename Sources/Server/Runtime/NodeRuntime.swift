@@ -23,8 +23,11 @@ final class NodeRuntime: Sendable {
     /// Log writers; groups are spread over them.
     static let storageThreads = 2
     static let readThreads = 2
-    /// How often the store's background work and waiting consumers are looked after, in nanoseconds.
+    /// How often the store's background work is looked after, in nanoseconds: while entries are applied, and else.
     static let maintenanceInterval: UInt64 = 10_000_000
+    static let idleMaintenanceInterval: UInt64 = 50_000_000
+    /// How often consumers whose time to wait is over are looked for.
+    static let waitersInterval: UInt64 = 50_000_000
 
     let inbox: HostInbox
     let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
@@ -136,6 +139,8 @@ final class NodeRuntime: Sendable {
         let inbox = inbox
         let thread = WorkerThread(name: "strata-background") { [self] in
             let pause = Wakeup()
+            var applied = store.applied.index
+            var nextLook: UInt64 = 0
             while !stopping.load(ordering: .relaxed) {
                 do throws(StorageError) {
                     while try store.performMaintenance(), !stopping.load(ordering: .relaxed) {}
@@ -145,8 +150,13 @@ final class NodeRuntime: Sendable {
                     return
                 }
                 let now = monotonicNanoseconds()
-                for partition in topics.partitions { partition.expire(now: now) }
-                pause.sleep(nanoseconds: Self.maintenanceInterval)
+                if now >= nextLook {
+                    nextLook = now + Self.waitersInterval
+                    for partition in topics.partitions { partition.expire(now: now) }
+                }
+                let isIdle = store.applied.index == applied
+                applied = store.applied.index
+                pause.sleep(nanoseconds: isIdle ? Self.idleMaintenanceInterval : Self.maintenanceInterval)
             }
         }
         threads.withLock { $0.append(thread) }
