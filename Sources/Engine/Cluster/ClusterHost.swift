@@ -127,6 +127,7 @@ public final class ClusterHost {
         guard failure == nil else { return now + settings.tickInterval }
         noticePause()
         for event in control { handle(event) }
+        if !needsNoTicks { nextTick = min(nextTick, now + settings.tickInterval) }
         tickIfDue()
         for event in bulk { handle(event) }
         schedule.releaseHeld(now: now)
@@ -140,7 +141,9 @@ public final class ClusterHost {
         var busy: [Group] = []
         for group in turn {
             do throws(StateMachineFailure) {
-                if try group.applyCommitted(now: now, environment: environment, outbox: outbox) { busy.append(group) }
+                if try group.applyCommitted(now: now, environment: environment, outbox: outbox) || group.hasGathered {
+                    busy.append(group)
+                }
             } catch {
                 stop(because: "group \(group.id): \(error)")
             }
@@ -153,6 +156,7 @@ public final class ClusterHost {
         schedule.endTurn(turn)
         for group in busy { schedule.touch(group) }
         publish(turn)
+        stretchTick()
         return schedule.hasDirty ? now : min(nextTick, schedule.nextRelease)
     }
 

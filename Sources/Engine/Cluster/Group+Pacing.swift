@@ -1,4 +1,4 @@
-// Holding writers back while the store is behind: smoothly, by the time that it asks for after each batch it applied, so that
+// When proposals wait a moment. Together with others for the disk and the quorum; and while the store is behind: smoothly, by the time that it asks for after each batch it applied, so that
 // a leader seldom meets the cliff of `needsBackpressure`. Only proposals wait; ticks, messages and reads never do.
 import Raft
 
@@ -14,6 +14,37 @@ extension Group {
         heldUntil = min(start + owed, now + Self.holdMax)
         if let counters, heldUntil > start { HostCounters.add(heldUntil - start, to: counters.heldNanoseconds) }
     }
+
+    /// What is proposed while the log writer is busy, or while many writes wait for their quorum, gains by going together:
+    /// fewer syncs and messages for the same writes. Waits for that, and for no slow disk or far member longer than this.
+    static let gatherNanoseconds: UInt64 = 500_000
+    /// Commands on their way from which on others wait for them.
+    static let gatherCommands = 16
+
+    /// True while proposals should wait for those before them; the group gets its turn when the time is over.
+    func mustGather(now: UInt64) -> Bool {
+        guard gains else {
+            gatherUntil = 0
+            return false
+        }
+        if gatherUntil == 0 { gatherUntil = now + Self.gatherNanoseconds }
+        guard now < gatherUntil else {
+            gatherUntil = 0
+            return false
+        }
+        schedule?.hold(self)
+        return true
+    }
+
+    /// Proposals wait, and nothing is left to wait for.
+    var hasGathered: Bool { gatherUntil > 0 && !proposals.isEmpty && !gains }
+
+    private var gains: Bool {
+        !awaiting.isEmpty || pending.reduce(0) { $0 + $1.proposals.count } >= Self.gatherCommands
+    }
+
+    /// When the proposals that are held may go on.
+    var releaseAt: UInt64 { max(heldUntil, gatherUntil) }
 
     func note(_ softState: SoftState) {
         softStateChanged = true

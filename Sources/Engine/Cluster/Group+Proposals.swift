@@ -16,6 +16,7 @@ extension Group {
             schedule?.hold(self)
             return []
         }
+        if mustGather(now: now) { return [] }
         let taken = takeProposals()
         let entries = joined(taken)
         let proposed = entries.map {

@@ -49,6 +49,8 @@ final class Group {
     var isBehind = true
     /// Proposals wait until then, because the store is behind.
     var heldUntil: UInt64 = 0
+    /// Proposals wait until then for those before them; 0 when they don't.
+    var gatherUntil: UInt64 = 0
 
     var applied: LogIndex
     var commit: LogIndex

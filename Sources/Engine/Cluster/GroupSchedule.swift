@@ -40,12 +40,12 @@ final class GroupSchedule {
     }
 
     /// When the first of the held groups may go on.
-    var nextRelease: UInt64 { held.lazy.map(\.heldUntil).min() ?? .max }
+    var nextRelease: UInt64 { held.lazy.map(\.releaseAt).min() ?? .max }
 
     func releaseHeld(now: UInt64) {
         guard !held.isEmpty else { return }
-        for group in held where group.heldUntil <= now { touch(group) }
-        held.removeAll { $0.heldUntil <= now }
+        for group in held where group.releaseAt <= now { touch(group) }
+        held.removeAll { $0.releaseAt <= now }
     }
 
     /// Lets go of the groups that need no ticks.
