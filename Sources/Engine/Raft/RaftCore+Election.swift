@@ -140,6 +140,7 @@ extension RaftCore {
         if answer.reject {
             answer.commit = commitIndex
             answer.logTerm = log.term(at: commitIndex) ?? 0
+            if !isUpToDate && !isPromisedAway { outrun(request.from) }
         }
         if isPre {
             if !answer.reject { answer.term = request.term }
@@ -154,6 +155,13 @@ extension RaftCore {
             }
         }
         if Mutant.isOn(.voteBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
+    }
+
+    /// Whoever asked can't win against this longer log, and nobody leads: this node tries soon in its place. Otherwise
+    /// all would wait for a whole loss time after a leader handed over to one that was not the most complete.
+    private mutating func outrun(_ candidate: NodeID) {
+        guard role == .follower, leader == nil, quorum.contains(candidate) else { return }
+        electionTimeout = min(electionTimeout, electionElapsed + 1 + random.next(in: settings.forgetTicks))
     }
 
     mutating func receiveVote<Log: LogReader>(
@@ -295,17 +303,16 @@ extension RaftCore {
         else { return }
         transferTarget = target
         electionElapsed = 0
-        if progress[slot].match == lastIndex {
-            sendTimeoutNow(to: slot, &ready)
-        } else {
-            replicate(to: slot, reader, &ready)
-        }
+        if progress[slot].match < lastIndex { replicate(to: slot, reader, &ready) }
+        // With everything on its way, the order follows at once: one sync makes the entries and the target's vote
+        // durable. A target that gets the order first ignores it, and its acknowledgement brings the next one.
+        if progress[slot].state == .replicate, progress[slot].next > lastIndex { sendTimeoutNow(to: slot, &ready) }
     }
 
     mutating func sendTimeoutNow(to slot: Int, _ ready: inout Ready) {
         var order = message(.timeoutNow, to: progress[slot].id)
-        order.index = progress[slot].match
-        order.logTerm = log.term(at: order.index) ?? 0
+        order.index = lastIndex
+        order.logTerm = lastTerm
         lease.voidThrough = order.index
         ready.messages.append(order)
     }
