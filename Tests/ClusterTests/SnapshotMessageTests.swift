@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct SnapshotMessageTests {
     static let manifest = SnapshotManifest(
-        format: "lsm", point: SnapshotPoint(index: 70, term: 3),
+        format: "lsm", checkpoint: 5, point: SnapshotPoint(index: 70, term: 3),
         membership: GroupMembership(configuration: Configuration(voters: [NodeID(1), NodeID(2)]), version: 0),
         files: [
             .init(name: "000001.sst", byteCount: 10, checksum: 7), .init(name: "CURRENT", byteCount: 0, checksum: 0),

@@ -83,10 +83,10 @@ extension Group {
         snapshots.isCheckpointing = false
         switch result {
         case .success(let made):
+            snapshots.nextTransfer &+= 1
             let manifest = SnapshotManifest(
-                format: snapshots.store.format, point: made.point,
-                membership: history.membership(asOf: made.point.index),
-                files: made.files)
+                format: snapshots.store.format, checkpoint: snapshots.nextTransfer, point: made.point,
+                membership: history.membership(asOf: made.point.index), files: made.files)
             snapshots.checkpoint = KeptCheckpoint(folder: made.folder, manifest: manifest, usedAt: now)
             startSending(now: now, outbox: outbox)
         case .failure:

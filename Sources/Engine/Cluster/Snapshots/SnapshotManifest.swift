@@ -9,7 +9,8 @@ public struct SnapshotManifest: Hashable, Sendable {
         /// A plain name, without folder.
         public var name: String
         public var byteCount: UInt64
-        /// CRC-32C of the whole file.
+        /// CRC-32C of the whole file. Finds damage; it tells no two files apart: one that ends with its own CRC-32C, as
+        /// many of ours do, has the same checksum as every other one.
         public var checksum: UInt32
         public init(name: String, byteCount: UInt64, checksum: UInt32) {
             self.name = name
@@ -20,6 +21,8 @@ public struct SnapshotManifest: Hashable, Sendable {
 
     /// What wrote the files; only the same can read them.
     public var format: String
+    /// Names the checkpoint among all nodes and times. Files of an earlier try count only when it is the same.
+    public var checkpoint: UInt64
     /// The last entry that the files cover.
     public var point: SnapshotPoint
     /// Offset of the next record after `point`; 0 where entries hold no records.
@@ -29,9 +32,11 @@ public struct SnapshotManifest: Hashable, Sendable {
     public var files: [File]
 
     public init(
-        format: String, point: SnapshotPoint, nextOffset: UInt64 = 0, membership: GroupMembership, files: [File]
+        format: String, checkpoint: UInt64, point: SnapshotPoint, nextOffset: UInt64 = 0, membership: GroupMembership,
+        files: [File]
     ) {
         self.format = format
+        self.checkpoint = checkpoint
         self.point = point
         self.nextOffset = nextOffset
         self.membership = membership
@@ -47,6 +52,7 @@ public struct SnapshotManifest: Hashable, Sendable {
 
     func encode(into writer: inout ByteWriter) {
         writer.write(counted: Array(format.utf8))
+        writer.write(checkpoint)
         writer.write(point.index)
         writer.write(point.term)
         writer.write(nextOffset)
@@ -60,8 +66,9 @@ public struct SnapshotManifest: Hashable, Sendable {
     }
 
     init?(_ reader: inout ByteReader) {
-        guard let format = reader.readCounted(), let index = reader.read(UInt64.self),
-            let term = reader.read(UInt64.self), let nextOffset = reader.read(UInt64.self),
+        guard let format = reader.readCounted(), let checkpoint = reader.read(UInt64.self),
+            let index = reader.read(UInt64.self), let term = reader.read(UInt64.self),
+            let nextOffset = reader.read(UInt64.self),
             let members = reader.readCounted(), let membership = ConfigurationCodec.decodeMembership(members),
             let count = reader.read(UInt32.self), Int(count) <= Self.filesMax
         else { return nil }
@@ -77,13 +84,14 @@ public struct SnapshotManifest: Hashable, Sendable {
         }
         guard Set(files.map(\.name)).count == files.count, index > 0 else { return nil }
         self.init(
-            format: String(decoding: format, as: UTF8.self), point: SnapshotPoint(index: index, term: term),
-            nextOffset: nextOffset, membership: membership, files: files)
+            format: String(decoding: format, as: UTF8.self), checkpoint: checkpoint,
+            point: SnapshotPoint(index: index, term: term), nextOffset: nextOffset, membership: membership, files: files
+        )
     }
 
     /// "STRATASN" read as little endian.
     private static let magic: UInt64 = 0x4e53_4154_4152_5453
-    private static let version: UInt32 = 1
+    private static let version: UInt32 = 2
 
     /// The manifest as a file: `magic u64 | version u32 | manifest | CRC-32C of all before u32`.
     public var fileBytes: [UInt8] {
