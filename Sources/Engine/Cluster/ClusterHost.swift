@@ -132,6 +132,8 @@ public final class ClusterHost {
         for event in bulk { handle(event) }
         schedule.releaseHeld(now: now)
         let turn = schedule.beginTurn()
+        // Who waited for a leader goes to the disk with the first entry of a new one.
+        if turn.contains(where: \.softStateChanged) { retryParked(now: now) }
         for group in turn {
             for proposal in group.proposeWaiting(now: now, outbox: outbox) { route(proposal, to: group) }
             group.confirmWaiting(outbox: outbox)
