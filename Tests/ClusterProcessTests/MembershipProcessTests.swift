@@ -43,8 +43,11 @@ extension ProcessTests {
         /// In how many groups a member votes, as `Server cluster status` prints it: "2/2". The column is found by its
         /// title, for the next one has the same form and says in how many groups the member still learns.
         private func votes(of name: String, from node: TestNode, _ cluster: TestCluster) throws -> String {
-            let lines = try command("status", node, cluster).output.split(separator: "\n").map { $0.split(separator: " ") }
-            guard let titles = lines.first(where: { $0.first == "MEMBER" }), let column = titles.firstIndex(of: "VOTES"),
+            let lines = try command("status", node, cluster).output.split(separator: "\n").map {
+                $0.split(separator: " ")
+            }
+            guard let titles = lines.first(where: { $0.first == "MEMBER" }),
+                let column = titles.firstIndex(of: "VOTES"),
                 let line = lines.first(where: { $0.first == name[...] }), line.count > column
             else { return "" }
             return String(line[column])

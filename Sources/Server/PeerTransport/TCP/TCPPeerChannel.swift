@@ -10,6 +10,13 @@ import Synchronization
 final class TCPPeerChannel: PeerChannel {
     static let connectTimeout = TimeAmount.seconds(1)
 
+    /// Snapshots leave on a loop of their own, whose thread gives way to those that answer requests.
+    private static let bulkGroup: any EventLoopGroup = {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        group.next().execute { giveWay() }
+        return group
+    }()
+
     private let lanes: [any Channel]
     private let waiting: [WaitingBytes]
     private let droppedCount = Atomic<UInt64>(0)
@@ -23,7 +30,7 @@ final class TCPPeerChannel: PeerChannel {
         var lanes: [any Channel] = []
         do {
             for lane in PeerLane.allCases {
-                let channel = try await ClientBootstrap(group: group)
+                let channel = try await ClientBootstrap(group: lane == .snapshot ? Self.bulkGroup : group)
                     .connectTimeout(Self.connectTimeout)
                     .connect(host: host, port: port).get()
                 lanes.append(channel)
@@ -55,7 +62,14 @@ final class TCPPeerChannel: PeerChannel {
         bytes.count.wrappingAdd(count, ordering: .relaxed)
         let written = channel.eventLoop.makePromise(of: Void.self)
         written.futureResult.whenComplete { _ in bytes.count.wrappingSubtract(count, ordering: .relaxed) }
-        channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+        guard lane == .snapshot else {
+            channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+            return
+        }
+        // The host's thread has better things to do than to copy pieces of files.
+        channel.eventLoop.execute {
+            channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+        }
     }
 
     var dropped: UInt64 { droppedCount.load(ordering: .relaxed) }
