@@ -46,7 +46,7 @@ final class WorkerThread: Sendable {
 /// the thread's). It keeps about a tenth of a processor that others want too, so that it never stands still.
 func giveWay() {
     // A refusal changes nothing but the order of things.
-    _ = setpriority(PRIO_PROCESS, 0, bulkNiceness)
+    _ = setpriority(Int32(PRIO_PROCESS.rawValue), 0, bulkNiceness)
 }
 
 private let bulkNiceness: Int32 = 10
