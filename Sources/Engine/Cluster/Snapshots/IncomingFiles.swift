@@ -6,6 +6,27 @@ import CEngine
 import FileIO
 import Synchronization
 
+/// Memory as direct I/O wants it, used again for every piece.
+private final class StagingBuffer: @unchecked Sendable {
+    // Unchecked: it is part of the state of `IncomingFiles`, and touched only while that is locked.
+    private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+
+    deinit { memory.deallocate() }
+
+    /// Takes in `bytes` and zeros up to the end of their last block. Valid until the next call.
+    func hold(_ bytes: ArraySlice<UInt8>) -> UnsafeRawBufferPointer {
+        let alignment = FileCaching.alignmentBytes
+        let count = (bytes.count + alignment - 1) / alignment * alignment
+        if memory.count < count {
+            memory.deallocate()
+            memory = .allocate(byteCount: count, alignment: alignment)
+        }
+        bytes.withUnsafeBytes { memory.copyMemory(from: $0) }
+        memory[bytes.count..<count].initializeMemory(as: UInt8.self, repeating: 0)
+        return UnsafeRawBufferPointer(rebasing: memory[..<count])
+    }
+}
+
 /// Received files on their way to being a snapshot.
 final class IncomingFiles: Sendable {
     private struct Open: Sendable {
@@ -22,6 +43,7 @@ final class IncomingFiles: Sendable {
         var unsynced: UInt64 = 0
         /// Where the file system has direct I/O.
         var isDirectPossible = true
+        var staging = StagingBuffer()
     }
     private let folder: String
     private let fileSystem: any FileSystem
@@ -113,7 +135,7 @@ final class IncomingFiles: Sendable {
             && (end % alignment == 0 || end == manifest.files[number].byteCount)
         let file = try open(number, isAligned ? .direct : .buffered, &state)
         if state.open?.caching == .direct {
-            try writeDirect(chunk, to: file)
+            try writeDirect(chunk, to: file, state.staging)
             return
         }
         var failure: FileIOError?
@@ -129,15 +151,8 @@ final class IncomingFiles: Sendable {
     }
 
     /// The file's last block is filled up with zeros, which are cut off when the file is whole.
-    private func writeDirect(_ chunk: SnapshotChunk, to file: any File) throws(FileIOError) {
-        let alignment = FileCaching.alignmentBytes
-        let count = chunk.bytes.count
-        let memory = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: (count + alignment - 1) / alignment * alignment, alignment: alignment)
-        defer { memory.deallocate() }
-        chunk.bytes.withUnsafeBytes { memory.copyMemory(from: $0) }
-        memory[count...].initializeMemory(as: UInt8.self, repeating: 0)
-        try file.write(UnsafeRawBufferPointer(memory), at: chunk.offset)
+    private func writeDirect(_ chunk: SnapshotChunk, to file: any File, _ staging: StagingBuffer) throws(FileIOError) {
+        try file.write(staging.hold(chunk.bytes), at: chunk.offset)
     }
 
     private func open(_ number: Int, _ caching: FileCaching, _ state: inout State) throws(FileIOError) -> any File {

@@ -12,9 +12,18 @@ enum PeerFrames {
     }
 }
 
-/// Cuts a byte stream into frames. A frame over the limit ends the connection: its sender is not one of ours.
+/// Cuts a byte stream into frames. A frame over the limit ends the connection: its sender is not one of ours. Keeps one
+/// unfinished frame and copies each byte once, so that a stream which never pauses needs no more memory than that.
 struct PeerFrameCutter {
-    private var pending = ByteBuffer()
+    /// The length that is being read, and how many of its bytes are here.
+    private var length: UInt32 = 0
+    private var lengthBytes = 0
+    /// The frame that is being read, and how much it lacks.
+    private var frame: [UInt8] = []
+    private var missing = 0
+
+    /// Reserved for a frame before its bytes have come: a length alone is no reason to believe in more.
+    private static let reservedBytesMax = 4 * 1024 * 1024
 
     enum Failure: Error, CustomStringConvertible {
         case tooLong(Int)
@@ -28,13 +37,26 @@ struct PeerFrameCutter {
 
     /// Takes in what was read and hands out the frames that are complete.
     mutating func feed(_ bytes: inout ByteBuffer, _ body: ([UInt8]) -> Void) throws(Failure) {
-        if pending.readableBytes == 0 { pending = bytes } else { pending.writeBuffer(&bytes) }
-        while let length = pending.getInteger(at: pending.readerIndex, endianness: .little, as: UInt32.self) {
-            guard Int(length) <= PeerLimits.frameBytesMax else { throw .tooLong(Int(length)) }
-            guard pending.readableBytes >= 4 + Int(length) else { return }
-            pending.moveReaderIndex(forwardBy: 4)
-            if let frame = pending.readBytes(length: Int(length)) { body(frame) }
+        while bytes.readableBytes > 0 {
+            if lengthBytes < 4 {
+                guard let byte = bytes.readInteger(as: UInt8.self) else { return }
+                length |= UInt32(byte) << (8 * UInt32(lengthBytes))
+                lengthBytes += 1
+                if lengthBytes < 4 { continue }
+                guard Int(length) <= PeerLimits.frameBytesMax else { throw .tooLong(Int(length)) }
+                missing = Int(length)
+                frame.reserveCapacity(min(missing, Self.reservedBytesMax))
+            }
+            let count = min(missing, bytes.readableBytes)
+            bytes.readWithUnsafeReadableBytes { buffer in
+                frame.append(contentsOf: buffer[..<count])
+                return count
+            }
+            missing -= count
+            guard missing == 0 else { return }
+            let whole = frame
+            (frame, length, lengthBytes) = ([], 0, 0)
+            body(whole)
         }
-        if pending.readableBytes == 0 { pending.clear() }
     }
 }
