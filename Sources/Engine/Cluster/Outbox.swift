@@ -33,7 +33,7 @@ final class Outbox {
         let position = position(of: message.to)
         guard let first = message.entries.first, let last = message.entries.last else {
             // An order that names a log end is obeyed by a member that has it: it must not overtake the entries.
-            if message.kind == .timeoutNow, message.index > 0 {
+            if message.kind == .timeoutNow, message.index > group.core.matchIndex(of: message.to) ?? 0 {
                 PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
                 return
             }

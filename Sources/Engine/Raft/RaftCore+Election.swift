@@ -140,13 +140,13 @@ extension RaftCore {
         if answer.reject {
             answer.commit = commitIndex
             answer.logTerm = log.term(at: commitIndex) ?? 0
-            if !isUpToDate && !isPromisedAway { outrun(request.from) }
         }
         if isPre {
             if !answer.reject { answer.term = request.term }
             ready.messages.append(answer)
             return
         }
+        if !isUpToDate && !isPromisedAway { outrun(request.from) }
         if !answer.reject {
             electionElapsed = 0
             if vote != request.from {
@@ -157,10 +157,11 @@ extension RaftCore {
         if Mutant.isOn(.voteBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
     }
 
-    /// Whoever asked can't win against this longer log, and nobody leads: this node tries soon in its place. Otherwise
-    /// all would wait for a whole loss time after a leader handed over to one that was not the most complete.
+    /// Whoever asked can't win against this longer log, and nobody leads or has this node's vote: it tries soon in that
+    /// one's place. Otherwise all would wait for a whole loss time after a leader handed over to one that was not the
+    /// most complete.
     private mutating func outrun(_ candidate: NodeID) {
-        guard role == .follower, leader == nil, quorum.contains(candidate) else { return }
+        guard role == .follower, leader == nil, vote == nil, quorum.contains(candidate) else { return }
         electionTimeout = min(electionTimeout, electionElapsed + 1 + random.next(in: settings.forgetTicks))
     }
 
@@ -304,9 +305,15 @@ extension RaftCore {
         transferTarget = target
         electionElapsed = 0
         if progress[slot].match < lastIndex { replicate(to: slot, reader, &ready) }
-        // With everything on its way, the order follows at once: one sync makes the entries and the target's vote
-        // durable. A target that gets the order first ignores it, and its acknowledgement brings the next one.
-        if progress[slot].state == .replicate, progress[slot].next > lastIndex { sendTimeoutNow(to: slot, &ready) }
+        if progress[slot].match == lastIndex || isNearlyThere(slot) { sendTimeoutNow(to: slot, &ready) }
+    }
+
+    /// With all entries on their way, and few, the order follows at once: one sync makes them and the target's vote
+    /// durable. A target that gets the order first ignores it, and its acknowledgement brings the next one. Behind many
+    /// entries the order would be so late that this leader has given the transfer up.
+    private func isNearlyThere(_ slot: Int) -> Bool {
+        let member = progress[slot]
+        return member.state == .replicate && member.next > lastIndex && member.window.bytes <= settings.appendBytesMax
     }
 
     mutating func sendTimeoutNow(to slot: Int, _ ready: inout Ready) {

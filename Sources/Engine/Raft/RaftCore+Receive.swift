@@ -53,7 +53,13 @@ extension RaftCore {
         switch message.kind {
         case .append, .heartbeat, .snapshot:
             if Mutant.isOn(.staleNotAnswered) { return }
-            ready.messages.append(self.message(.heartbeatResponse, to: message.from))
+            // Not before the term is on disk: a candidate with a stuck disk must not depose a leader that works.
+            let answer = self.message(.heartbeatResponse, to: message.from)
+            if durableHardState.term < term {
+                ready.afterDurable.append(answer)
+            } else {
+                ready.messages.append(answer)
+            }
         case .preVote:
             var answer = self.message(.preVoteResponse, to: message.from)
             answer.reject = true

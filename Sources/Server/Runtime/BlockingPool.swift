@@ -13,9 +13,9 @@ final class BlockingPool: BlockingExecutor, @unchecked Sendable {
     private var stopped = false
     private let threads: Mutex<[WorkerThread]> = Mutex([])
 
-    init(name: String, threads count: Int, isBulk: Bool = false) {
+    init(name: String, threads count: Int) {
         let workers = (0..<count).map { number in
-            WorkerThread(name: "\(name)-\(number)", isBulk: isBulk) { [self] in loop() }
+            WorkerThread(name: "\(name)-\(number)") { [self] in loop() }
         }
         threads.withLock { $0 = workers }
     }

@@ -2,7 +2,6 @@
 // semaphore until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
 import Dispatch
 import Foundation
-import Glibc
 import Synchronization
 
 /// Wakes a sleeping loop. Signals do not pile up beyond what the loop's own bookkeeping allows.
@@ -23,11 +22,9 @@ final class Wakeup: Sendable {
 final class WorkerThread: Sendable {
     private let finished = DispatchSemaphore(value: 0)
 
-    /// - Parameter isBulk: gives way to the threads that answer requests.
-    init(name: String, isBulk: Bool = false, _ body: @escaping @Sendable () -> Void) {
+    init(name: String, _ body: @escaping @Sendable () -> Void) {
         let finished = finished
         let thread = Thread {
-            if isBulk { giveWay() }
             body()
             finished.signal()
         }
@@ -41,15 +38,6 @@ final class WorkerThread: Sendable {
         finished.wait(timeout: .now() + seconds) == .success
     }
 }
-
-/// Lowers the calling thread's priority for good, for work that moves much and hurries nobody (setpriority(2): on Linux it is
-/// the thread's). It keeps about a tenth of a processor that others want too, so that it never stands still.
-func giveWay() {
-    // A refusal changes nothing but the order of things.
-    _ = setpriority(Int32(PRIO_PROCESS.rawValue), 0, bulkNiceness)
-}
-
-private let bulkNiceness: Int32 = 10
 
 /// Nanoseconds of the monotonic clock, the only clock that hosts and deadlines know.
 func monotonicNanoseconds() -> UInt64 {

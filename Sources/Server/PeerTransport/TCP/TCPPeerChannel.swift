@@ -10,12 +10,8 @@ import Synchronization
 final class TCPPeerChannel: PeerChannel {
     static let connectTimeout = TimeAmount.seconds(1)
 
-    /// Snapshots leave on a loop of their own, whose thread gives way to those that answer requests.
-    private static let bulkGroup: any EventLoopGroup = {
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        group.next().execute { giveWay() }
-        return group
-    }()
+    /// Snapshots leave on a loop of their own, so that no request queues behind a piece of a file.
+    private static let bulkGroup: any EventLoopGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     private let lanes: [any Channel]
     private let waiting: [WaitingBytes]
