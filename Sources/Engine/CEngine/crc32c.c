@@ -43,13 +43,6 @@ uint32_t strata_crc32c_software(uint32_t crc, const void *bytes, size_t count) {
     return (uint32_t)state ^ 0xffffffffu;
 }
 
-#if defined(__x86_64__)
-// Bytes of one of the three streams in a round.
-#define LANE 1024
-
-// shift[k][b]: effect of LANE zero bytes on byte k of the state, and of 2 * LANE.
-static uint32_t shift_one[4][256], shift_two[4][256];
-
 static uint32_t multiply(const uint32_t matrix[32], uint32_t vector) {
     uint32_t sum = 0;
     for (int i = 0; vector; i++, vector >>= 1)
@@ -57,9 +50,9 @@ static uint32_t multiply(const uint32_t matrix[32], uint32_t vector) {
     return sum;
 }
 
-static void make_shift(uint32_t out[4][256], size_t zeros) {
-    // The operator for one zero byte, applied `zeros` times by squaring.
-    uint32_t base[32], result[32], temporary[32];
+// What `zeros` zero bytes do to the state, as a matrix over GF(2): the operator for one, raised by squaring.
+static void make_operator(uint32_t result[32], uint64_t zeros) {
+    uint32_t base[32], temporary[32];
     for (int i = 0; i < 32; i++) {
         uint32_t crc = 1u << i;
         for (int k = 0; k < 8; k++) crc = crc & 1 ? (crc >> 1) ^ POLYNOMIAL : crc >> 1;
@@ -69,13 +62,31 @@ static void make_shift(uint32_t out[4][256], size_t zeros) {
     for (; zeros; zeros >>= 1) {
         if (zeros & 1) {
             for (int i = 0; i < 32; i++) temporary[i] = multiply(base, result[i]);
-            memcpy(result, temporary, sizeof result);
+            memcpy(result, temporary, sizeof temporary);
         }
         for (int i = 0; i < 32; i++) temporary[i] = multiply(base, base[i]);
         memcpy(base, temporary, sizeof base);
     }
+}
+
+uint32_t strata_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_count) {
+    uint32_t operator[32];
+    make_operator(operator, second_count);
+    return multiply(operator, first) ^ second;
+}
+
+#if defined(__x86_64__)
+// Bytes of one of the three streams in a round.
+#define LANE 1024
+
+// shift[k][b]: effect of LANE zero bytes on byte k of the state, and of 2 * LANE.
+static uint32_t shift_one[4][256], shift_two[4][256];
+
+static void make_shift(uint32_t out[4][256], size_t zeros) {
+    uint32_t operator[32];
+    make_operator(operator, zeros);
     for (uint32_t n = 0; n < 256; n++)
-        for (int k = 0; k < 4; k++) out[k][n] = multiply(result, n << (8 * k));
+        for (int k = 0; k < 4; k++) out[k][n] = multiply(operator, n << (8 * k));
 }
 
 __attribute__((constructor)) static void make_shifts(void) {

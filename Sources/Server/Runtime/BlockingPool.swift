@@ -8,7 +8,8 @@ import Synchronization
 final class BlockingPool: BlockingExecutor, @unchecked Sendable {
     // Unchecked: `queue`, `head` and `stopped` are touched only while `condition` is locked.
     private let condition = NSCondition()
-    private var queue: [@Sendable () -> Void] = []
+    /// Nil: taken. What a closure holds must not outlive it by a queue that is never empty.
+    private var queue: [(@Sendable () -> Void)?] = []
     private var head = 0
     private var stopped = false
     private let threads: Mutex<[WorkerThread]> = Mutex([])
@@ -47,7 +48,7 @@ final class BlockingPool: BlockingExecutor, @unchecked Sendable {
             if stopped { return nil }
             condition.wait()
         }
-        let work = queue[head]
+        let work = queue[head].take()
         head += 1
         if head == queue.count {
             queue.removeAll(keepingCapacity: true)

@@ -10,6 +10,10 @@ uint32_t strata_crc32c(uint32_t crc, const void *bytes, size_t count);
 // The same by table, for machines without SSE 4.2 and for tests.
 uint32_t strata_crc32c_software(uint32_t crc, const void *bytes, size_t count);
 
+// The CRC-32C of two pieces one after the other, from that of each and the length of the second: O(log count), as zlib's
+// crc32_combine.
+uint32_t strata_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_count);
+
 static inline void strata_prefetch(const void *address) {
     __builtin_prefetch(address, 0, 3);
 }
