@@ -162,6 +162,30 @@ import Testing
         #expect(files.count == version.tableCount, "no file is left behind")
     }
 
+    /// Who sends files to another node has the disk for itself, until level 0 is twice as full as it need be.
+    @Test func whatIsPutOffWaitsAndIsNotForgotten() throws {
+        let store = try LSMStoreTests.open(SimulatedFileSystem(seed: 1), Self.options())
+        var index: UInt64 = 0
+        func addTable() throws -> Int {
+            for number in 0..<20 {
+                var batch = WriteBatch()
+                try batch.put(key: paddedKey(number), value: bytes("v"))
+                index += 1
+                _ = try store.apply(batch, at: LogPosition(index: index, term: 1))
+            }
+            try store.flush()
+            while try store.performMaintenance() {}
+            return store.currentView().version.levels[0].count
+        }
+        store.putOffCompaction(true)
+        #expect(try (0..<3).map { _ in try addTable() } == [1, 2, 3], "2 make a compaction due")
+        #expect(try addTable() < 2, "4 make it urgent")
+        #expect(try (0..<2).map { _ in try addTable() }.last == 2)
+        store.putOffCompaction(false)
+        while try store.performMaintenance() {}
+        #expect(store.currentView().version.levels[0].isEmpty)
+    }
+
     /// The same history in other shapes gives the same answers.
     /// Sequences go where nobody can ask for them, and stay where a snapshot can.
     @Test func whatEverybodySeesHasNoSequence() throws {

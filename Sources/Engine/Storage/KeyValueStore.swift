@@ -83,6 +83,10 @@ public protocol KeyValueStore: AnyObject, Sendable {
     /// false: nothing left to do.
     func performMaintenance() throws(StorageError) -> Bool
 
+    /// Whether rewriting of files that are already written should wait, for whoever needs the disk more at the moment. It goes on
+    /// all the same where writers would be slowed down by it. Any thread; returns at once.
+    func putOffCompaction(_ isPutOff: Bool)
+
     /// A hash of all live keys and values in key order: equal on replicas that applied the same entries, whatever
     /// their files look like. Reads everything.
     func stateHash() throws(StorageError) -> UInt64

@@ -65,6 +65,8 @@ public final class SwitchableStore: KeyValueStore {
         }
     }
 
+    public func putOffCompaction(_ isPutOff: Bool) { current.putOffCompaction(isPutOff) }
+
     public func stateHash() throws(StorageError) -> UInt64 { try current.stateHash() }
 
     public func freeze() -> any FrozenStore { current.freeze() }

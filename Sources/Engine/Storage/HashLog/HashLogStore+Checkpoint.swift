@@ -16,7 +16,8 @@ extension HashLogStore {
             let sealed = state.withLock { state in
                 state.files.values.contains { $0.isSealed && !$0.isSettled && !$0.isDraft }
             }
-            if !sealed, maintenance.merge == nil, !hasMergeWork() { return false }
+            let mayMerge = !isMergePutOff.load(ordering: .relaxed) && (maintenance.merge != nil || hasMergeWork())
+            if !sealed, !mayMerge { return false }
             if let failure = maintenance.failure { throw .readOnly(failure) }
             if sealed {
                 try checkpoint(&maintenance)
@@ -25,6 +26,10 @@ extension HashLogStore {
             }
             return true
         }
+    }
+
+    public func putOffCompaction(_ isPutOff: Bool) {
+        isMergePutOff.store(isPutOff, ordering: .relaxed)
     }
 
     /// A finished merge takes the place of its inputs with the next checkpoint.

@@ -17,6 +17,7 @@ public final class HashLogStore: KeyValueStore {
     let store: UInt64
     let state: Mutex<State>
     let maintenance: Mutex<Maintenance>
+    let isMergePutOff = Atomic(false)
 
     /// What the index and the accounting say; guarded as one.
     struct State: ~Copyable, Sendable {

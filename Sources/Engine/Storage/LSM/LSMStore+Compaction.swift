@@ -17,6 +17,7 @@ extension LSMStore {
                 try writeOut(oldest, &maintenance)
                 return true
             }
+            if mayWait { return false }
             if maintenance.job != nil {
                 try advance(&maintenance)
                 return true
@@ -30,6 +31,20 @@ extension LSMStore {
             return true
         }
     }
+
+    public func putOffCompaction(_ isPutOff: Bool) {
+        isCompactionPutOff.store(isPutOff, ordering: .relaxed)
+    }
+
+    /// Compaction was put off, and neither readers nor writers suffer much from it yet.
+    private var mayWait: Bool {
+        isCompactionPutOff.load(ordering: .relaxed)
+            && level0Count.load(ordering: .relaxed) < Self.putOffFactor * options.level0Trigger
+            && delayPerByte.load(ordering: .relaxed) == 0
+    }
+
+    /// Level 0 may grow to so many times the tables that make a compaction due.
+    private static var putOffFactor: Int { 2 }
 
     /// Rewrites everything between two keys into the deepest level it reaches: one version per key that anybody can see.
     /// - Parameter to: excluded; nil: to the end.

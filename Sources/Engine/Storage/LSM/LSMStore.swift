@@ -32,6 +32,7 @@ public final class LSMStore: KeyValueStore {
     let snapshots = SnapshotRegistry()
     let sealedCount = Atomic<Int>(0)
     let level0Count = Atomic<Int>(0)
+    let isCompactionPutOff = Atomic(false)
     /// Bytes of the hash index of the memtable that was sealed last: what the active one's is reckoned with.
     let memtableIndexBytes = Atomic<Int>(0)
     /// Nanoseconds of delay per byte written, with 10 binary places.
