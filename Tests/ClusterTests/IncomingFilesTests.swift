@@ -34,7 +34,10 @@ import Testing
     }
 
     private static func files(_ manifest: SnapshotManifest, _ fileSystem: any FileSystem) -> IncomingFiles {
-        IncomingFiles(folder: "data/x", fileSystem: fileSystem, manifest: manifest, syncBytes: 8192)
+        var settings = SnapshotSettings()
+        settings.syncBytes = 8192
+        settings.chunkBytes = 1024
+        return IncomingFiles(folder: "data/x", fileSystem: fileSystem, manifest: manifest, settings: settings)
     }
 
     @Test func aFileOfAnotherCheckpointIsNotKeptForItsChecksum() throws {
@@ -68,7 +71,40 @@ import Testing
         #expect(try disk.readFile("data/x/CURRENT") == bytes)
     }
 
-    /// A torn piece leaves any number of bytes; the next try begins at a block.
+    /// Two threads write; the later piece may be there first.
+    @Test(arguments: [4096, 5000, 1024])
+    func piecesInAnyOrderMakeTheFile(length: Int) throws {
+        let disk = SimulatedFileSystem(seed: 2)
+        let bytes = (0..<40_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+        let files = Self.files(Self.manifest(1, bytes), disk)
+        #expect(try files.prepare() == [0])
+        let starts = Array(stride(from: 0, to: bytes.count, by: length))
+        // 8, 10 or 40 pieces: 7 steps on each time, every piece has its turn.
+        for start in starts.indices.map({ starts[($0 * 7 + 3) % starts.count] }) {
+            _ = try files.write(Self.piece(bytes, start..<min(start + length, bytes.count)))
+        }
+        try files.verify()
+        disk.crash()
+        #expect(try disk.readFile("data/x/CURRENT") == bytes)
+    }
+
+    /// A piece of a transfer that was given up must not reach the files of the next.
+    @Test func aClosedTransferWritesNothing() throws {
+        let disk = SimulatedFileSystem(seed: 4)
+        let (old, new) = ([UInt8](repeating: 1, count: 20_000), [UInt8](repeating: 2, count: 20_000))
+        let earlier = Self.files(Self.manifest(1, old), disk)
+        _ = try earlier.prepare()
+        _ = try earlier.write(Self.piece(old, 0..<4096))
+        earlier.close()
+        let later = Self.files(Self.manifest(2, new), disk)
+        #expect(try later.prepare() == [0])
+        #expect(throws: SnapshotFailure.self) { try earlier.write(Self.piece(old, 4096..<20_000)) }
+        _ = try later.write(Self.piece(new, 0..<20_000))
+        try later.verify()
+        #expect(try disk.readFile("data/x/CURRENT") == new)
+    }
+
+    /// Pieces under way may leave any number of bytes; the next try begins before them, at a block.
     @Test func aTornFileGoesOnAtABlock() throws {
         let disk = SimulatedFileSystem(seed: 3)
         let bytes = [UInt8](repeating: 7, count: 20_000)
@@ -77,8 +113,8 @@ import Testing
         _ = try files.prepare()
         _ = try files.write(Self.piece(bytes, 0..<9000))
         let again = Self.files(manifest, disk)
-        #expect(try again.prepare() == [8192])
-        _ = try again.write(Self.piece(bytes, 8192..<20_000))
+        #expect(try again.prepare() == [4096])
+        _ = try again.write(Self.piece(bytes, 4096..<20_000))
         try again.verify()
         #expect(try disk.readFile("data/x/CURRENT") == bytes)
     }

@@ -50,6 +50,8 @@ final class SimulatedNode: HostEnvironment {
     private var storageQueue: [StorageWork] = []
     private var storageBusy = false
     private var snapshotQueue: [SnapshotWork] = []
+    private var pieceQueue: [SnapshotWork] = []
+    private var piecesBusy = 0
     private var snapshotBusy = false
     private var wakeFlag = WakeFlag()
     /// The process stands still, or its log's disk does, until then.
@@ -86,6 +88,8 @@ final class SimulatedNode: HostEnvironment {
         storageSince = nil
         snapshotQueue = []
         snapshotBusy = false
+        pieceQueue = []
+        piecesBusy = 0
         var options = Node.Options(directory: "data", seed: cluster.world.random.next())
         options.log.segmentBytes = 16 * 1024
         options.storage.lsm.memtableBytes = 64 * 1024
@@ -175,6 +179,10 @@ final class SimulatedNode: HostEnvironment {
     func storageBusySince() -> UInt64? { storageSince }
 
     func submit(_ work: SnapshotWork) {
+        if work.isIndependent {
+            pieceQueue.append(work)
+            return runPieces(epoch)
+        }
         snapshotQueue.append(work)
         runSnapshotWork(epoch)
     }
@@ -191,6 +199,22 @@ final class SimulatedNode: HostEnvironment {
             post(.snapshot(work.group, outcome), lane: .bulk)
             runSnapshotWork(epoch)
         }
+    }
+
+    /// As on a node's threads: several are under way, and a later one may be done first.
+    private func runPieces(_ epoch: Int) {
+        guard epoch == self.epoch, piecesBusy < SnapshotWork.independentMax, !pieceQueue.isEmpty else { return }
+        piecesBusy += 1
+        let work = pieceQueue.removeFirst()
+        let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
+        cluster.world.after(delay) { [weak self] in
+            guard let self, epoch == self.epoch else { return }
+            let outcome = work.perform()
+            piecesBusy -= 1
+            post(.snapshot(work.group, outcome), lane: .bulk)
+            runPieces(epoch)
+        }
+        runPieces(epoch)
     }
 
     func fetch(_ fetch: LogFetch) {

@@ -43,36 +43,28 @@ uint32_t strata_crc32c_software(uint32_t crc, const void *bytes, size_t count) {
     return (uint32_t)state ^ 0xffffffffu;
 }
 
-static uint32_t multiply(const uint32_t matrix[32], uint32_t vector) {
+// x^(8 * 2^k) modulo the polynomial, in the reflected order of bits.
+static uint32_t power_of_bytes[64];
+
+// The product of two polynomials modulo the third.
+static uint32_t product(uint32_t a, uint32_t b) {
     uint32_t sum = 0;
-    for (int i = 0; vector; i++, vector >>= 1)
-        if (vector & 1) sum ^= matrix[i];
+    for (uint32_t bit = 1u << 31; bit; bit >>= 1) {
+        if (a & bit) sum ^= b;
+        b = b & 1 ? (b >> 1) ^ POLYNOMIAL : b >> 1;
+    }
     return sum;
 }
 
-// What `zeros` zero bytes do to the state, as a matrix over GF(2): the operator for one, raised by squaring.
-static void make_operator(uint32_t result[32], uint64_t zeros) {
-    uint32_t base[32], temporary[32];
-    for (int i = 0; i < 32; i++) {
-        uint32_t crc = 1u << i;
-        for (int k = 0; k < 8; k++) crc = crc & 1 ? (crc >> 1) ^ POLYNOMIAL : crc >> 1;
-        base[i] = crc;
-        result[i] = 1u << i;
-    }
-    for (; zeros; zeros >>= 1) {
-        if (zeros & 1) {
-            for (int i = 0; i < 32; i++) temporary[i] = multiply(base, result[i]);
-            memcpy(result, temporary, sizeof temporary);
-        }
-        for (int i = 0; i < 32; i++) temporary[i] = multiply(base, base[i]);
-        memcpy(base, temporary, sizeof base);
-    }
+__attribute__((constructor)) static void make_powers(void) {
+    power_of_bytes[0] = 1u << (31 - 8);
+    for (int k = 1; k < 64; k++) power_of_bytes[k] = product(power_of_bytes[k - 1], power_of_bytes[k - 1]);
 }
 
 uint32_t strata_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_count) {
-    uint32_t operator[32];
-    make_operator(operator, second_count);
-    return multiply(operator, first) ^ second;
+    for (int k = 0; second_count; k++, second_count >>= 1)
+        if (second_count & 1) first = product(power_of_bytes[k], first);
+    return first ^ second;
 }
 
 #if defined(__x86_64__)
@@ -82,14 +74,14 @@ uint32_t strata_crc32c_combine(uint32_t first, uint32_t second, uint64_t second_
 // shift[k][b]: effect of LANE zero bytes on byte k of the state, and of 2 * LANE.
 static uint32_t shift_one[4][256], shift_two[4][256];
 
-static void make_shift(uint32_t out[4][256], size_t zeros) {
-    uint32_t operator[32];
-    make_operator(operator, zeros);
+// What `zeros` zero bytes do to each byte of the state: a multiplication by a power of x.
+static void make_shift(uint32_t out[4][256], uint64_t zeros) {
     for (uint32_t n = 0; n < 256; n++)
-        for (int k = 0; k < 4; k++) out[k][n] = multiply(operator, n << (8 * k));
+        for (int k = 0; k < 4; k++) out[k][n] = strata_crc32c_combine(n << (8 * k), 0, zeros);
 }
 
 __attribute__((constructor)) static void make_shifts(void) {
+    make_powers();
     make_shift(shift_one, LANE);
     make_shift(shift_two, 2 * LANE);
 }

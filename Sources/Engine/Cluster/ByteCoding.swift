@@ -21,8 +21,12 @@ struct ByteWriter {
 
     /// Fills in the length of what was written since ``reserveLength()``.
     mutating func fillLength(from start: Int) {
-        let count = UInt32(bytes.count - start)
-        for i in 0..<4 { bytes[start - 4 + i] = UInt8(truncatingIfNeeded: count >> (8 * UInt32(i))) }
+        fill(UInt32(bytes.count - start), at: start - 4)
+    }
+
+    /// Overwrites what was written at `position`.
+    mutating func fill(_ value: UInt32, at position: Int) {
+        for i in 0..<4 { bytes[position + i] = UInt8(truncatingIfNeeded: value >> (8 * UInt32(i))) }
     }
 }
 

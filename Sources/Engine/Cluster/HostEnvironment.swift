@@ -13,8 +13,8 @@ public protocol HostEnvironment: AnyObject {
     /// Reads old entries, in any order, then posts ``HostEvent/fetched(_:)``.
     func fetch(_ fetch: LogFetch)
 
-    /// Carries out background work around snapshots, strictly in the order given and beside the log's writes, then posts
-    /// ``HostEvent/snapshot(_:_:)`` for each.
+    /// Carries out background work around snapshots beside the log's writes, then posts ``HostEvent/snapshot(_:_:)`` for
+    /// each. Strictly in the order given, save what is ``SnapshotWork/isIndependent``.
     func submit(_ work: SnapshotWork)
 
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.

@@ -77,6 +77,8 @@ public final class KeyValueSnapshots: SnapshotStore {
         }
     }
 
+    public func sending(_ isUnderWay: Bool) { store.putOffCompaction(isUnderWay) }
+
     public func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure) {
         do {
             try fileSystem.replaceFile(Self.marker(directory, kind), with: manifest.fileBytes)

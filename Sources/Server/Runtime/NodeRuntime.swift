@@ -33,6 +33,7 @@ final class NodeRuntime: Sendable {
     let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
     /// One thread: work around snapshots keeps its order, and never stands in front of a read or of the log.
     private let snapshotThread = BlockingPool(name: "strata-snapshot", threads: 1)
+    private let pieceThreads = BlockingPool(name: "strata-piece", threads: SnapshotWork.independentMax)
     private let wakeup: Wakeup
     private let storage: [StorageThread]
     private let stopping = Atomic<Bool>(false)
@@ -79,7 +80,8 @@ final class NodeRuntime: Sendable {
         try await withCheckedThrowingContinuation { continuation in
             let host = WorkerThread(name: "strata-host") { [self] in
                 let environment = RuntimeEnvironment(
-                    storage: storage, blocking: blocking, snapshotThread: snapshotThread, inbox: inbox,
+                    storage: storage, blocking: blocking, snapshotThread: snapshotThread,
+                    pieceThreads: pieceThreads, inbox: inbox,
                     transport: transport)
                 do throws(NodeError) {
                     let node = try Node(
@@ -113,6 +115,7 @@ final class NodeRuntime: Sendable {
         }
         for thread in storage { thread.stop() }
         snapshotThread.stop()
+        pieceThreads.stop()
         blocking.stop()
     }
 
@@ -168,14 +171,16 @@ private final class RuntimeEnvironment: HostEnvironment {
     private let storage: [StorageThread]
     private let blocking: BlockingPool
     private let snapshotThread: BlockingPool
+    private let pieceThreads: BlockingPool
     private let inbox: HostInbox
     private let transport: any PeerTransport
 
     init(
-        storage: [StorageThread], blocking: BlockingPool, snapshotThread: BlockingPool, inbox: HostInbox,
-        transport: any PeerTransport
+        storage: [StorageThread], blocking: BlockingPool, snapshotThread: BlockingPool, pieceThreads: BlockingPool,
+        inbox: HostInbox, transport: any PeerTransport
     ) {
         self.snapshotThread = snapshotThread
+        self.pieceThreads = pieceThreads
         self.storage = storage
         self.blocking = blocking
         self.inbox = inbox
@@ -193,7 +198,8 @@ private final class RuntimeEnvironment: HostEnvironment {
 
     func submit(_ work: SnapshotWork) {
         let inbox = inbox
-        snapshotThread.run { inbox.post(.snapshot(work.group, work.perform())) }
+        let threads = work.isIndependent ? pieceThreads : snapshotThread
+        threads.run { inbox.post(.snapshot(work.group, work.perform())) }
     }
 
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {

@@ -32,12 +32,15 @@ extension Group {
         }
         let files = IncomingFiles(
             folder: snapshots.store.incomingFolder, fileSystem: snapshots.store.fileSystem, manifest: manifest,
-            syncBytes: snapshots.settings.syncBytes)
+            settings: snapshots.settings)
         snapshots.incoming = IncomingSnapshot(
             peer: peer, transfer: transfer, term: term, manifest: manifest, files: files, lastHeard: now)
         snapshots.leftoversSince = nil
+        let earlier = snapshots.files
+        snapshots.files = files
         snapshots.works.append(
             SnapshotWork(group: id) {
+                earlier?.close()
                 do throws(SnapshotFailure) {
                     return SnapshotOutcome(content: .prepared(transfer: transfer, .success(try files.prepare())))
                 } catch {
@@ -91,7 +94,7 @@ extension Group {
         guard verdict == .expected else { return }
         let files = incoming.files
         snapshots.works.append(
-            SnapshotWork(group: id) {
+            SnapshotWork(group: id, isIndependent: true) {
                 do throws(SnapshotFailure) {
                     return SnapshotOutcome(content: .written(transfer: transfer, .success(try files.write(chunk))))
                 } catch {

@@ -13,7 +13,11 @@ final class GroupSnapshots {
     // Sending.
     /// Members that wait for their turn.
     var waiting: [NodeID] = []
-    var outgoing: OutgoingSnapshot?
+    var outgoing: OutgoingSnapshot? {
+        didSet {
+            if (oldValue == nil) != (outgoing == nil) { store.sending(outgoing != nil) }
+        }
+    }
     var checkpoint: KeptCheckpoint?
     var isCheckpointing = false
     var nextCheckpoint: UInt64 = 1
@@ -24,6 +28,8 @@ final class GroupSnapshots {
 
     // Receiving.
     var incoming: IncomingSnapshot?
+    /// Of the newest transfer, also when it is over: pieces of it may still be under way.
+    var files: IncomingFiles?
     /// Since when received files lie around unused.
     var leftoversSince: UInt64? = 0
 

@@ -12,19 +12,53 @@ enum SnapshotFiles {
         count: Int
     ) throws(SnapshotFailure) -> [UInt8] {
         do throws(FileIOError) {
-            let bytes = try fileSystem.open(path, .read).read(count: count, at: offset)
-            guard bytes.count == count else {
-                throw FileIOError(operation: .read, path: path, reason: .other, detail: "the file ends too early")
-            }
-            let checksum = bytes.withUnsafeBytes { strata_crc32c(0, $0.baseAddress, $0.count) }
-            let chunk = SnapshotChunk(file: file, offset: offset, checksum: checksum, bytes: bytes[...])
+            // The bytes are read to where they stay: a piece is half a MiB, and each copy of it counts.
+            var head = ByteWriter()
+            let empty = SnapshotChunk(file: file, offset: offset, checksum: 0, bytes: [])
+            PeerCodec.encode(SnapshotMessage(group: group, transfer: transfer, content: .chunk(empty)), into: &head)
             var writer = ByteWriter()
-            writer.bytes.reserveCapacity(count + 64)
-            PeerCodec.encode(SnapshotMessage(group: group, transfer: transfer, content: .chunk(chunk)), into: &writer)
+            let checksum: UInt32
+            (writer.bytes, checksum) = try read(
+                fileSystem.open(path, .read), count: count, at: offset, after: head.bytes)
+            writer.fill(checksum, at: head.bytes.count - 4)
+            writer.fillLength(from: 4)
             return writer.bytes
         } catch {
             throw SnapshotFailure("\(error)")
         }
+    }
+
+    /// Bytes that are read and then still near the processor when their checksum is taken.
+    private static let blockBytes = 64 << 10
+
+    /// `prefix` and `count` bytes of a file behind it, and the checksum of those.
+    private static func read(
+        _ file: any File, count: Int, at offset: UInt64, after prefix: [UInt8]
+    ) throws(FileIOError) -> ([UInt8], checksum: UInt32) {
+        var failure: FileIOError?
+        var checksum: UInt32 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: prefix.count + count) { buffer, initialized in
+            _ = UnsafeMutableBufferPointer(rebasing: buffer[..<prefix.count]).initialize(fromContentsOf: prefix)
+            let room = UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: buffer[prefix.count...]))
+            var done = 0
+            do throws(FileIOError) {
+                while done < count {
+                    let block = UnsafeMutableRawBufferPointer(rebasing: room[done..<min(done + blockBytes, count)])
+                    let got = try file.read(into: block, at: offset + UInt64(done))
+                    checksum = strata_crc32c(checksum, block.baseAddress, got)
+                    done += got
+                    if got < block.count { break }
+                }
+            } catch {
+                failure = error
+            }
+            initialized = prefix.count + done
+        }
+        if let failure { throw failure }
+        guard bytes.count == prefix.count + count else {
+            throw FileIOError(operation: .read, path: file.path, reason: .other, detail: "the file ends too early")
+        }
+        return (bytes, checksum)
     }
 
     /// CRC-32C of the first `count` bytes of a file.

@@ -1,6 +1,5 @@
 // What two hosts say to each other while one sends the other a snapshot; the layout is in Docs/Formats/snapshot.md. Messages
 // may be lost or come twice: an offer is repeated until it is answered, and chunks are asked for again by their place.
-import CEngine
 import Raft
 
 /// A message of a snapshot transfer. `transfer` is unique per sending host and start of it.
@@ -36,11 +35,6 @@ struct SnapshotChunk: Sendable {
     /// CRC-32C of `bytes`.
     var checksum: UInt32
     var bytes: ArraySlice<UInt8>
-
-    /// Whether the bytes are those that were sent.
-    var isIntact: Bool {
-        bytes.withUnsafeBytes { strata_crc32c(0, $0.baseAddress, $0.count) } == checksum
-    }
 }
 
 extension SnapshotMessage {

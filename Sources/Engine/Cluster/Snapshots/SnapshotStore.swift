@@ -22,6 +22,9 @@ public protocol SnapshotStore: AnyObject, Sendable {
     /// Makes a checkpoint in a folder of its own; `number` tells it from earlier ones.
     func checkpoint(_ number: UInt64) throws(SnapshotFailure) -> SnapshotCheckpoint
 
+    /// Whether files are being sent: what else wants the disk, and can wait, should. Any thread; returns at once.
+    func sending(_ isUnderWay: Bool)
+
     /// Replaces the state by the files in ``incomingFolder`` and lets `log` go on behind them. Durable on return; after a
     /// crash at any moment the node opens with either the old state and log or the new ones.
     func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure)
@@ -47,15 +50,23 @@ public struct SnapshotFailure: Error, Sendable, CustomStringConvertible {
 
 /// Background work of one group: reading, writing and checking snapshot files, and cutting its log.
 public struct SnapshotWork: Sendable {
+    /// So many independent works are worth running at once: while the disk is busy with one piece of a file, the next is
+    /// checked and copied.
+    public static let independentMax = 2
+
     public let group: GroupID
+    /// May run beside others and overtake them.
+    public let isIndependent: Bool
     private let body: @Sendable () -> SnapshotOutcome
 
-    init(group: GroupID, _ body: @escaping @Sendable () -> SnapshotOutcome) {
+    init(group: GroupID, isIndependent: Bool = false, _ body: @escaping @Sendable () -> SnapshotOutcome) {
         self.group = group
+        self.isIndependent = isIndependent
         self.body = body
     }
 
-    /// Does the work. Blocks; call it on a thread that may, in the order in which works were submitted.
+    /// Does the work. Blocks; call it on a thread that may, in the order in which works were submitted unless it is
+    /// independent.
     public func perform() -> SnapshotOutcome { body() }
 }
 
