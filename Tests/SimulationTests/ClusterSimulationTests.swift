@@ -25,7 +25,7 @@ private func number(_ bytes: [UInt8]) -> UInt64 {
 }
 
 @Suite struct ClusterSimulationTests {
-    static let seeds = (0..<100).map { UInt64($0) }
+    static let seeds = (0..<200).map { UInt64($0) }
 
     @Test(arguments: seeds)
     func survivesCrashes(seed: UInt64) throws {
