@@ -89,12 +89,12 @@ extension Group {
             checkpointed(result, now: now, outbox: outbox)
         case .read(let transfer, let attempt, let result):
             pieceRead(transfer: transfer, attempt: attempt, result, now: now, outbox: outbox)
-        case .prepared(let transfer, let result):
-            prepared(transfer: transfer, result, now: now, outbox: outbox)
-        case .written(let transfer, let result):
-            written(transfer: transfer, result, now: now, outbox: outbox)
-        case .verified(let transfer, let failure):
-            verified(transfer: transfer, failure, now: now, outbox: outbox)
+        case .prepared(let files, let result):
+            prepared(files, result, now: now, outbox: outbox)
+        case .written(let files, let result):
+            written(files, result, now: now, outbox: outbox)
+        case .verified(let files, let failure):
+            verified(files, failure, now: now, outbox: outbox)
         case .removed:
             break
         }

@@ -42,17 +42,17 @@ extension Group {
             SnapshotWork(group: id) {
                 earlier?.close()
                 do throws(SnapshotFailure) {
-                    return SnapshotOutcome(content: .prepared(transfer: transfer, .success(try files.prepare())))
+                    return SnapshotOutcome(content: .prepared(files, .success(try files.prepare())))
                 } catch {
-                    return SnapshotOutcome(content: .prepared(transfer: transfer, .failure(error)))
+                    return SnapshotOutcome(content: .prepared(files, .failure(error)))
                 }
             })
     }
 
     func prepared(
-        transfer: UInt64, _ result: Result<[UInt64], SnapshotFailure>, now: UInt64, outbox: Outbox
+        _ files: IncomingFiles, _ result: Result<[UInt64], SnapshotFailure>, now: UInt64, outbox: Outbox
     ) {
-        guard let snapshots, var incoming = snapshots.incoming, incoming.transfer == transfer else { return }
+        guard let snapshots, var incoming = snapshots.incoming, incoming.files === files else { return }
         switch result {
         case .failure(let failure):
             failReceiving(failure.description, now: now, outbox: outbox)
@@ -96,15 +96,15 @@ extension Group {
         snapshots.works.append(
             SnapshotWork(group: id, isIndependent: true) {
                 do throws(SnapshotFailure) {
-                    return SnapshotOutcome(content: .written(transfer: transfer, .success(try files.write(chunk))))
+                    return SnapshotOutcome(content: .written(files, .success(try files.write(chunk))))
                 } catch {
-                    return SnapshotOutcome(content: .written(transfer: transfer, .failure(error)))
+                    return SnapshotOutcome(content: .written(files, .failure(error)))
                 }
             })
     }
 
-    func written(transfer: UInt64, _ result: Result<Int, SnapshotFailure>, now: UInt64, outbox: Outbox) {
-        guard let snapshots, let incoming = snapshots.incoming, incoming.transfer == transfer else { return }
+    func written(_ files: IncomingFiles, _ result: Result<Int, SnapshotFailure>, now: UInt64, outbox: Outbox) {
+        guard let snapshots, let incoming = snapshots.incoming, incoming.files === files else { return }
         switch result {
         case .failure(let failure):
             failReceiving(failure.description, now: now, outbox: outbox)
@@ -113,7 +113,8 @@ extension Group {
             snapshots.incoming?.outstanding -= 1
             snapshots.incoming?.received += UInt64(count)
             say(
-                .received(incoming.received + UInt64(count)), transfer: transfer, to: incoming.peer, outbox: outbox)
+                .received(incoming.received + UInt64(count)), transfer: incoming.transfer, to: incoming.peer,
+                outbox: outbox)
             if incoming.position == incoming.wanted.count, incoming.outstanding == 1 { verify() }
         }
     }
@@ -121,21 +122,21 @@ extension Group {
     private func verify() {
         guard let snapshots, let incoming = snapshots.incoming else { return }
         snapshots.incoming?.phase = .verifying
-        let (files, transfer) = (incoming.files, incoming.transfer)
+        let files = incoming.files
         snapshots.works.append(
             SnapshotWork(group: id) {
                 do throws(SnapshotFailure) {
                     try files.verify()
-                    return SnapshotOutcome(content: .verified(transfer: transfer, nil))
+                    return SnapshotOutcome(content: .verified(files, nil))
                 } catch {
-                    return SnapshotOutcome(content: .verified(transfer: transfer, error))
+                    return SnapshotOutcome(content: .verified(files, error))
                 }
             })
     }
 
     /// All files are here: the core decides whether they are of use.
-    func verified(transfer: UInt64, _ failure: SnapshotFailure?, now: UInt64, outbox: Outbox) {
-        guard let snapshots, let incoming = snapshots.incoming, incoming.transfer == transfer else { return }
+    func verified(_ files: IncomingFiles, _ failure: SnapshotFailure?, now: UInt64, outbox: Outbox) {
+        guard let snapshots, let incoming = snapshots.incoming, incoming.files === files else { return }
         if let failure { return failReceiving(failure.description, now: now, outbox: outbox) }
         var message = Message(.snapshot, from: incoming.peer, to: core.id, term: incoming.term)
         message.index = incoming.manifest.point.index
@@ -147,7 +148,7 @@ extension Group {
         snapshots.leftoversSince = now
         say(
             .finished(index: isKnown ? incoming.manifest.point.index : 0, reason: "it brings nothing new"),
-            transfer: transfer, to: incoming.peer, outbox: outbox)
+            transfer: incoming.transfer, to: incoming.peer, outbox: outbox)
     }
 
     /// The core wants the snapshot: forgets the log in memory and has the rest done on the storage thread.
@@ -178,6 +179,8 @@ extension Group {
     func finishInstall(_ point: SnapshotPoint, outbox: Outbox) {
         guard let snapshots, let incoming = snapshots.incoming else { return }
         snapshots.incoming = nil
+        // With its buffers: every piece of it is done.
+        snapshots.files = nil
         snapshots.counters.noteReceived()
         applied = point.index
         history = MembershipHistory(base: (point.index, incoming.manifest.membership))

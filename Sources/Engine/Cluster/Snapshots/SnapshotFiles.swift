@@ -12,7 +12,7 @@ enum SnapshotFiles {
         count: Int
     ) throws(SnapshotFailure) -> [UInt8] {
         do throws(FileIOError) {
-            // The bytes are read to where they stay: a piece is half a MiB, and each copy of it counts.
+            // The bytes are read to where they stay: each copy of a piece counts.
             var head = ByteWriter()
             let empty = SnapshotChunk(file: file, offset: offset, checksum: 0, bytes: [])
             PeerCodec.encode(SnapshotMessage(group: group, transfer: transfer, content: .chunk(empty)), into: &head)

@@ -77,9 +77,10 @@ public struct SnapshotOutcome: Sendable {
         case checkpointed(Result<SnapshotCheckpoint, SnapshotFailure>)
         /// An encoded message, ready to be sent.
         case read(transfer: UInt64, attempt: Int, Result<[UInt8], SnapshotFailure>)
-        case prepared(transfer: UInt64, Result<[UInt64], SnapshotFailure>)
-        case written(transfer: UInt64, Result<Int, SnapshotFailure>)
-        case verified(transfer: UInt64, SnapshotFailure?)
+        /// Of one try to receive; those of an earlier one are of no interest, though it may have been the same transfer.
+        case prepared(IncomingFiles, Result<[UInt64], SnapshotFailure>)
+        case written(IncomingFiles, Result<Int, SnapshotFailure>)
+        case verified(IncomingFiles, SnapshotFailure?)
         case removed
     }
     let content: Content
