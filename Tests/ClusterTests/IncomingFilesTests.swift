@@ -29,8 +29,8 @@ import Testing
     private static func piece(_ bytes: [UInt8], _ range: Range<Int>) -> SnapshotChunk {
         let piece = Array(bytes[range])
         return SnapshotChunk(
-            file: 0, offset: UInt64(range.lowerBound), checksum: strata_crc32c(0, piece, piece.count), bytes: piece[...]
-        )
+            file: 0, offset: UInt64(range.lowerBound), checksum: strata_crc32c(0, piece, piece.count),
+            bytes: .slice(piece[...]))
     }
 
     private static func files(_ manifest: SnapshotManifest, _ fileSystem: any FileSystem) -> IncomingFiles {

@@ -36,11 +36,14 @@ import Testing
         let wanted = [WantedFile(file: 0, offset: 5), WantedFile(file: 1, offset: 0)]
         guard case .want(let found)? = Self.decode(Self.encode(.want(wanted)))?.content else { throw Wrong() }
         #expect(found == wanted)
-        let chunk = SnapshotChunk(file: 1, offset: 6, checksum: 0xE306_9283, bytes: Array("123456789".utf8)[...])
-        guard case .chunk(let back)? = Self.decode(Self.encode(.chunk(chunk)))?.content else { throw Wrong() }
-        #expect(
-            back.file == 1 && back.offset == 6 && back.checksum == chunk.checksum
-                && Array(back.bytes) == Array(chunk.bytes))
+        let chunk = SnapshotChunk(
+            file: 1, offset: 6, checksum: 0xE306_9283,
+            bytes: .slice(Array("123456789".utf8)[...]))
+        guard case .chunk(let back)? = Self.decode(Self.encode(.chunk(chunk)))?.content,
+            case .slice(let bytes) = back.bytes
+        else { throw Wrong() }
+        #expect(back.file == 1 && back.offset == 6 && back.checksum == chunk.checksum)
+        #expect(String(decoding: bytes, as: UTF8.self) == "123456789")
         guard case .received(17)? = Self.decode(Self.encode(.received(17)))?.content else { throw Wrong() }
         guard case .finished(70, "why")? = Self.decode(Self.encode(.finished(index: 70, reason: "why")))?.content else {
             throw Wrong()
@@ -80,7 +83,7 @@ import Testing
             wanted: [WantedFile(file: 0, offset: 4)], offset: 4, lastHeard: 0)
         var incoming = files
         func chunk(_ offset: UInt64, _ count: Int) -> SnapshotChunk {
-            SnapshotChunk(file: 0, offset: offset, checksum: 0, bytes: [UInt8](repeating: 0, count: count)[...])
+            SnapshotChunk(file: 0, offset: offset, checksum: 0, bytes: .slice([UInt8](repeating: 0, count: count)[...]))
         }
         #expect(incoming.take(chunk(6, 4)) == .gap)
         #expect(incoming.take(chunk(4, 2)) == .expected)

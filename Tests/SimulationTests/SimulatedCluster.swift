@@ -194,7 +194,7 @@ final class SimulatedNode: HostEnvironment {
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
             let work = snapshotQueue.removeFirst()
-            let outcome = work.perform()
+            let outcome = work.perform { self.send($0, lane: .snapshot, to: $1) }
             snapshotBusy = false
             post(.snapshot(work.group, outcome), lane: .bulk)
             runSnapshotWork(epoch)
@@ -209,7 +209,7 @@ final class SimulatedNode: HostEnvironment {
         let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
-            let outcome = work.perform()
+            let outcome = work.perform { self.send($0, lane: .snapshot, to: $1) }
             piecesBusy -= 1
             post(.snapshot(work.group, outcome), lane: .bulk)
             runPieces(epoch)
@@ -231,6 +231,7 @@ final class SimulatedNode: HostEnvironment {
 }
 
 final class SimulatedCluster {
+    private let pieces = PiecePool()
     let world: SimulatedWorld
     let formed: FormedCluster
     let engine: StorageEngineKind
@@ -294,9 +295,15 @@ final class SimulatedCluster {
         guard !isolated.contains(from), !isolated.contains(to), !world.random.chance(lossProbability) else { return }
         guard let target = nodes.first(where: { $0.member.id == to }) else { return }
         let epoch = target.epoch
+        // As one of the transports receives pieces of files, and the other doesn't.
+        let piece = lane == .snapshot && world.random.chance(0.5) ? ReceivedPiece(batch: messages, from: pieces) : nil
         world.after(UInt64.random(in: 50_000...delayMax, using: &world.random)) { [weak target] in
             guard let target, target.epoch == epoch else { return }
-            target.post(.received(from: from, messages: messages), lane: lane)
+            if let piece {
+                target.post(.receivedPiece(from: from, piece), lane: lane)
+            } else {
+                target.post(.received(from: from, messages: messages), lane: lane)
+            }
         }
     }
 

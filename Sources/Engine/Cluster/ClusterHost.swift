@@ -196,6 +196,11 @@ public final class ClusterHost {
             // A batch that does not decode is dropped whole: Raft repeats what matters.
             guard let messages = PeerCodec.decode(bytes) else { return }
             for message in messages { receive(message, from: peer) }
+        case .receivedPiece(let peer, let piece):
+            heard(from: peer)
+            var message = piece.head.message
+            message.content = .chunk(piece.chunk)
+            receive(.snapshot(message), from: peer)
         case .connected(let peer):
             heard(from: peer)
             retryParked(now: now)

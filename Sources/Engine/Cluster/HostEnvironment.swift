@@ -14,7 +14,8 @@ public protocol HostEnvironment: AnyObject {
     func fetch(_ fetch: LogFetch)
 
     /// Carries out background work around snapshots beside the log's writes, then posts ``HostEvent/snapshot(_:_:)`` for
-    /// each. Strictly in the order given, save what is ``SnapshotWork/isIndependent``.
+    /// each. Strictly in the order given, save what is ``SnapshotWork/isIndependent``. What a work sends goes to its lane as
+    /// ``send(_:lane:to:)`` would.
     func submit(_ work: SnapshotWork)
 
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.

@@ -7,6 +7,8 @@ import Synchronization
 public enum HostEvent: Sendable {
     /// Encoded messages of one peer; see ``PeerCodec``.
     case received(from: NodeID, messages: [UInt8])
+    /// One piece of a snapshot's file, received to where it stays.
+    case receivedPiece(from: NodeID, ReceivedPiece)
     /// The connection to a peer came up or broke. A broken one is a hint that the peer may be dead.
     case connected(NodeID)
     case disconnected(NodeID)

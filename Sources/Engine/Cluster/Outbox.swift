@@ -73,6 +73,9 @@ final class Outbox {
         }
     }
 
+    /// Counts a message that another thread has sent.
+    func noteSent(_ count: Int) { bytesSent += UInt64(count) }
+
     /// Sends one message of a snapshot transfer, past everything that gathers here.
     func sendSnapshot(_ message: [UInt8], to peer: NodeID) {
         bytesSent += UInt64(message.count)

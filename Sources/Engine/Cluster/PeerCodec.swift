@@ -119,6 +119,16 @@ enum PeerCodec {
         return messages
     }
 
+    /// The head of a batch that holds one piece of a file and nothing else; nil when it is something else.
+    static func decodePieceHead(_ head: ArraySlice<UInt8>, batchBytes: Int) -> SnapshotMessage? {
+        var reader = ByteReader(head)
+        guard let count = reader.read(UInt32.self), Int(count) + 4 == batchBytes,
+            reader.read(UInt8.self) == Tag.snapshot.rawValue, let message = SnapshotMessage(&reader),
+            case .chunk(let chunk) = message.content, chunk.bytes.count == 0
+        else { return nil }
+        return message
+    }
+
     private static func decodeOne(_ body: ArraySlice<UInt8>) -> PeerMessage? {
         var reader = ByteReader(body)
         switch reader.read(UInt8.self).flatMap(Tag.init(rawValue:)) {

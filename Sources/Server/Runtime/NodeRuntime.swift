@@ -197,9 +197,12 @@ private final class RuntimeEnvironment: HostEnvironment {
     }
 
     func submit(_ work: SnapshotWork) {
-        let inbox = inbox
+        let (inbox, transport) = (inbox, transport)
         let threads = work.isIndependent ? pieceThreads : snapshotThread
-        threads.run { inbox.post(.snapshot(work.group, work.perform())) }
+        threads.run {
+            let outcome = work.perform { transport.send($0, lane: .snapshot, to: $1) }
+            inbox.post(.snapshot(work.group, outcome))
+        }
     }
 
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {

@@ -24,7 +24,7 @@ import Testing
         var stream = stream
         while stream.readableBytes > 0 {
             guard var piece = stream.readSlice(length: min(size, stream.readableBytes)) else { break }
-            try cutter.feed(&piece) { received.append($0) }
+            while let frame = try cutter.next(&piece) { received.append(frame) }
         }
         #expect(received == frames)
     }
@@ -33,8 +33,6 @@ import Testing
         var cutter = PeerFrameCutter()
         var bytes = ByteBuffer()
         bytes.writeInteger(UInt32(PeerLimits.frameBytesMax + 1), endianness: .little)
-        #expect(throws: PeerFrameCutter.Failure.self) {
-            try cutter.feed(&bytes) { _ in Issue.record("nothing may come out") }
-        }
+        #expect(throws: PeerFrameCutter.Failure.self) { try cutter.next(&bytes) }
     }
 }

@@ -87,8 +87,8 @@ extension Group {
             trimmed(failure)
         case .checkpointed(let result):
             checkpointed(result, now: now, outbox: outbox)
-        case .read(let transfer, let attempt, let result):
-            pieceRead(transfer: transfer, attempt: attempt, result, now: now, outbox: outbox)
+        case .sent(let transfer, let attempt, let result):
+            pieceSent(transfer: transfer, attempt: attempt, result, now: now, outbox: outbox)
         case .prepared(let files, let result):
             prepared(files, result, now: now, outbox: outbox)
         case .written(let files, let result):

@@ -163,31 +163,36 @@ extension Group {
         guard let snapshots else { return }
         let path = outgoing.folder + "/" + outgoing.manifest.files[Int(piece.file)].name
         let (fileSystem, group) = (snapshots.store.fileSystem, id)
-        let (transfer, attempt) = (outgoing.transfer, outgoing.attempt)
+        let (transfer, attempt, peer) = (outgoing.transfer, outgoing.attempt, outgoing.peer)
         snapshots.works.append(
-            SnapshotWork(group: id) {
-                do throws(SnapshotFailure) {
-                    let message = try SnapshotFiles.chunk(
-                        path, fileSystem, group: group, transfer: transfer, file: piece.file, offset: piece.offset,
-                        count: piece.count)
-                    return SnapshotOutcome(content: .read(transfer: transfer, attempt: attempt, .success(message)))
-                } catch {
-                    return SnapshotOutcome(content: .read(transfer: transfer, attempt: attempt, .failure(error)))
-                }
-            })
+            SnapshotWork(
+                group: id,
+                sending: { send in
+                    do throws(SnapshotFailure) {
+                        let message = try SnapshotFiles.chunk(
+                            path, fileSystem, group: group, transfer: transfer, file: piece.file, offset: piece.offset,
+                            count: piece.count)
+                        send(message, peer)
+                        return SnapshotOutcome(
+                            content: .sent(transfer: transfer, attempt: attempt, .success(message.count)))
+                    } catch {
+                        return SnapshotOutcome(content: .sent(transfer: transfer, attempt: attempt, .failure(error)))
+                    }
+                }))
     }
 
-    func pieceRead(
-        transfer: UInt64, attempt: Int, _ result: Result<[UInt8], SnapshotFailure>, now: UInt64, outbox: Outbox
+    func pieceSent(
+        transfer: UInt64, attempt: Int, _ result: Result<Int, SnapshotFailure>, now: UInt64, outbox: Outbox
     ) {
-        guard let snapshots, let outgoing = snapshots.outgoing, outgoing.transfer == transfer,
-            outgoing.attempt == attempt
-        else { return }
+        guard let snapshots else { return }
         switch result {
-        case .success(let message):
-            snapshots.counters.note(sentBytes: message.count)
-            outbox.sendSnapshot(message, to: outgoing.peer)
+        case .success(let count):
+            snapshots.counters.note(sentBytes: count)
+            outbox.noteSent(count)
         case .failure:
+            guard let outgoing = snapshots.outgoing, outgoing.transfer == transfer, outgoing.attempt == attempt else {
+                return
+            }
             endSending(index: 0, now: now, outbox: outbox)
         }
     }

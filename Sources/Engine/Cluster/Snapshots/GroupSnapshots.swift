@@ -120,7 +120,9 @@ struct IncomingSnapshot {
 
     /// Whether a piece is the next one. Moves on when it is.
     mutating func take(_ chunk: SnapshotChunk) -> Verdict {
-        guard let place = wanted.firstIndex(where: { $0.file == chunk.file }), !chunk.bytes.isEmpty else { return .old }
+        guard let place = wanted.firstIndex(where: { $0.file == chunk.file }), chunk.bytes.count > 0 else {
+            return .old
+        }
         if place < position || place == position && chunk.offset < offset { return .old }
         guard place == position, chunk.offset == offset else { return .gap }
         let end = offset + UInt64(chunk.bytes.count)

@@ -140,11 +140,12 @@ final class IncomingFiles: Sendable {
     /// Writes a piece; the last one of a file makes it durable. Pieces may overtake each other. Returns its bytes.
     func write(_ chunk: SnapshotChunk) throws(SnapshotFailure) -> Int {
         let body = { (staging: inout StagingBuffer) -> Result<Void, SnapshotFailure> in
-            guard staging.hold(chunk.bytes) == chunk.checksum else {
-                return .failure(SnapshotFailure("a piece of a snapshot was damaged on its way"))
-            }
             do throws(SnapshotFailure) {
-                try self.guarded { () throws(FileIOError) in try self.write(chunk, staging) }
+                let (checksum, bytes, blocks) = staging.ready(chunk.bytes)
+                guard checksum == chunk.checksum else {
+                    throw SnapshotFailure("a piece of a snapshot was damaged on its way")
+                }
+                try self.guarded { () throws(FileIOError) in try self.write(chunk, bytes, blocks) }
                 return .success(())
             } catch {
                 return .failure(error)
@@ -156,7 +157,10 @@ final class IncomingFiles: Sendable {
         return chunk.bytes.count
     }
 
-    private func write(_ chunk: SnapshotChunk, _ staging: borrowing StagingBuffer) throws(FileIOError) {
+    /// - Parameter blocks: `bytes` and zeros behind them.
+    private func write(
+        _ chunk: SnapshotChunk, _ bytes: UnsafeRawBufferPointer, _ blocks: UnsafeRawBufferPointer
+    ) throws(FileIOError) {
         let number = Int(chunk.file)
         let count = UInt64(chunk.bytes.count)
         let expected = manifest.files[number].byteCount
@@ -165,8 +169,11 @@ final class IncomingFiles: Sendable {
         let isAligned = chunk.offset % alignment == 0 && (end % alignment == 0 || end == expected)
         let open = try open(number, isAligned ? .direct : .buffered)
         // The file's last block is filled up with zeros, which are cut off when the file is whole.
-        let bytes = open.caching == .direct ? staging.blocks : staging.bytes
-        try open.file.write(bytes, at: chunk.offset)
+        let all = open.caching == .direct ? blocks : bytes
+        for start in stride(from: 0, to: all.count, by: settings.writeBytes) {
+            let part = UnsafeRawBufferPointer(rebasing: all[start..<min(start + settings.writeBytes, all.count)])
+            try open.file.write(part, at: chunk.offset + UInt64(start))
+        }
         let (isWhole, mustSync) = state.withLock { state in
             state.entries[number].note(chunk.offset, count, chunk.checksum)
             if open.caching == .buffered { state.entries[number].open?.unsynced += count }

@@ -15,8 +15,24 @@ struct StagingBuffer: ~Copyable {
     /// Bytes that are copied and then still near the processor when their checksum is taken.
     private static let blockBytes = 64 << 10
 
-    /// Takes in `bytes` and zeros up to the end of their last block. Returns their CRC-32C.
-    mutating func hold(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+    /// A piece in memory that is aligned for direct I/O, without and with zeros up to the end of the last block, and its
+    /// CRC-32C. Valid until the next time, and as long as the piece.
+    mutating func ready(
+        _ bytes: PieceBytes
+    ) -> (checksum: UInt32, bytes: UnsafeRawBufferPointer, blocks: UnsafeRawBufferPointer) {
+        switch bytes {
+        case .received(let piece):
+            return (piece.checksum, piece.bytes, piece.blocks)
+        case .slice(let slice):
+            let checksum = hold(slice)
+            return (
+                checksum, UnsafeRawBufferPointer(rebasing: memory[..<held]),
+                UnsafeRawBufferPointer(rebasing: memory[..<padded])
+            )
+        }
+    }
+
+    private mutating func hold(_ bytes: ArraySlice<UInt8>) -> UInt32 {
         let alignment = FileCaching.alignmentBytes
         let count = (bytes.count + alignment - 1) / alignment * alignment
         if memory.count < count {
@@ -35,10 +51,6 @@ struct StagingBuffer: ~Copyable {
         (held, padded) = (bytes.count, count)
         return checksum
     }
-
-    /// What was taken in last, without and with the zeros. Valid until the next time.
-    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<held]) }
-    var blocks: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<padded]) }
 }
 
 /// Lets one thread at a time write a piece.

@@ -14,7 +14,7 @@ enum SnapshotFiles {
         do throws(FileIOError) {
             // The bytes are read to where they stay: each copy of a piece counts.
             var head = ByteWriter()
-            let empty = SnapshotChunk(file: file, offset: offset, checksum: 0, bytes: [])
+            let empty = SnapshotChunk(file: file, offset: offset, checksum: 0, bytes: .slice([]))
             PeerCodec.encode(SnapshotMessage(group: group, transfer: transfer, content: .chunk(empty)), into: &head)
             var writer = ByteWriter()
             let checksum: UInt32

@@ -34,7 +34,22 @@ struct SnapshotChunk: Sendable {
     var offset: UInt64
     /// CRC-32C of `bytes`.
     var checksum: UInt32
-    var bytes: ArraySlice<UInt8>
+    var bytes: PieceBytes
+}
+
+/// The bytes of a piece.
+enum PieceBytes: Sendable {
+    /// As part of a decoded batch, or to be encoded.
+    case slice(ArraySlice<UInt8>)
+    /// As received by a transport that knows pieces.
+    case received(ReceivedPiece)
+
+    var count: Int {
+        switch self {
+        case .slice(let bytes): bytes.count
+        case .received(let piece): piece.head.pieceBytes
+        }
+    }
 }
 
 extension SnapshotMessage {
@@ -63,7 +78,10 @@ extension SnapshotMessage {
             writer.write(chunk.file)
             writer.write(chunk.offset)
             writer.write(chunk.checksum)
-            writer.bytes.append(contentsOf: chunk.bytes)
+            switch chunk.bytes {
+            case .slice(let bytes): writer.bytes.append(contentsOf: bytes)
+            case .received(let piece): writer.bytes.append(contentsOf: piece.bytes)
+            }
         case .received(let count):
             begin(.received)
             writer.write(count)
@@ -99,7 +117,8 @@ extension SnapshotMessage {
                 let checksum = reader.read(UInt32.self)
             else { return nil }
             content = .chunk(
-                SnapshotChunk(file: file, offset: offset, checksum: checksum, bytes: reader.bytes[reader.position...]))
+                SnapshotChunk(
+                    file: file, offset: offset, checksum: checksum, bytes: .slice(reader.bytes[reader.position...])))
         case .received:
             guard let count = reader.read(UInt64.self), reader.isAtEnd else { return nil }
             content = .received(count)

@@ -57,9 +57,15 @@ public struct SnapshotWork: Sendable {
     public let group: GroupID
     /// May run beside others and overtake them.
     public let isIndependent: Bool
-    private let body: @Sendable () -> SnapshotOutcome
+    /// Sends an encoded message to a member on the snapshot lane. May drop it; must not block.
+    public typealias Send = (_ message: [UInt8], _ peer: NodeID) -> Void
+    private let body: @Sendable (Send) -> SnapshotOutcome
 
     init(group: GroupID, isIndependent: Bool = false, _ body: @escaping @Sendable () -> SnapshotOutcome) {
+        self.init(group: group, isIndependent: isIndependent, sending: { _ in body() })
+    }
+
+    init(group: GroupID, isIndependent: Bool = false, sending body: @escaping @Sendable (Send) -> SnapshotOutcome) {
         self.group = group
         self.isIndependent = isIndependent
         self.body = body
@@ -67,7 +73,8 @@ public struct SnapshotWork: Sendable {
 
     /// Does the work. Blocks; call it on a thread that may, in the order in which works were submitted unless it is
     /// independent.
-    public func perform() -> SnapshotOutcome { body() }
+    /// - Parameter send: what was read for a member goes out at once, on the same thread: it is still near the processor.
+    public func perform(_ send: Send) -> SnapshotOutcome { body(send) }
 }
 
 /// How a ``SnapshotWork`` ended. Goes back to the group that asked for it.
@@ -75,8 +82,8 @@ public struct SnapshotOutcome: Sendable {
     enum Content: Sendable {
         case trimmed(SnapshotFailure?)
         case checkpointed(Result<SnapshotCheckpoint, SnapshotFailure>)
-        /// An encoded message, ready to be sent.
-        case read(transfer: UInt64, attempt: Int, Result<[UInt8], SnapshotFailure>)
+        /// A piece was read and sent; the bytes of its message.
+        case sent(transfer: UInt64, attempt: Int, Result<Int, SnapshotFailure>)
         /// Of one try to receive; those of an earlier one are of no interest, though it may have been the same transfer.
         case prepared(IncomingFiles, Result<[UInt64], SnapshotFailure>)
         case written(IncomingFiles, Result<Int, SnapshotFailure>)

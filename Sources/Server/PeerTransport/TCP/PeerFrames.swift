@@ -35,28 +35,29 @@ struct PeerFrameCutter {
         }
     }
 
-    /// Takes in what was read and hands out the frames that are complete.
-    mutating func feed(_ bytes: inout ByteBuffer, _ body: ([UInt8]) -> Void) throws(Failure) {
-        while bytes.readableBytes > 0 {
+    /// Takes in what was read up to the end of a frame and hands that out; nil when all was taken in and no frame is whole.
+    mutating func next(_ bytes: inout ByteBuffer) throws(Failure) -> [UInt8]? {
+        while lengthBytes < 4 || missing > 0 {
             if lengthBytes < 4 {
-                guard let byte = bytes.readInteger(as: UInt8.self) else { return }
+                guard let byte = bytes.readInteger(as: UInt8.self) else { return nil }
                 length |= UInt32(byte) << (8 * UInt32(lengthBytes))
                 lengthBytes += 1
                 if lengthBytes < 4 { continue }
                 guard Int(length) <= PeerLimits.frameBytesMax else { throw .tooLong(Int(length)) }
                 missing = Int(length)
                 frame.reserveCapacity(min(missing, Self.reservedBytesMax))
+            } else {
+                let count = min(missing, bytes.readableBytes)
+                guard count > 0 else { return nil }
+                bytes.readWithUnsafeReadableBytes { buffer in
+                    frame.append(contentsOf: buffer[..<count])
+                    return count
+                }
+                missing -= count
             }
-            let count = min(missing, bytes.readableBytes)
-            bytes.readWithUnsafeReadableBytes { buffer in
-                frame.append(contentsOf: buffer[..<count])
-                return count
-            }
-            missing -= count
-            guard missing == 0 else { return }
-            let whole = frame
-            (frame, length, lengthBytes) = ([], 0, 0)
-            body(whole)
         }
+        let whole = frame
+        (frame, length, lengthBytes) = ([], 0, 0)
+        return whole
     }
 }

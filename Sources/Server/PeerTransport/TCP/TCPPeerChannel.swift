@@ -1,5 +1,5 @@
 // The sending side of the TCP transport: one connection for each lane. A batch is written from the host's thread straight into
-// the connection's event loop; nothing else stands between.
+// the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after the hello.
 import Cluster
 import NIOCore
 import NIOPosix
@@ -10,43 +10,52 @@ import Synchronization
 final class TCPPeerChannel: PeerChannel {
     static let connectTimeout = TimeAmount.seconds(1)
 
-    /// Snapshots leave on a loop of their own, so that no request queues behind a piece of a file.
-    private static let bulkGroup: any EventLoopGroup = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-
+    /// The lanes that stay on event loops.
     private let lanes: [any Channel]
     private let waiting: [WaitingBytes]
+    private let snapshots: FrameSender
+    private let snapshotsEnded: EventLoopFuture<Void>
     private let droppedCount = Atomic<UInt64>(0)
 
     private final class WaitingBytes: Sendable {
         let count = Atomic<Int>(0)
     }
 
-    /// Connects both lanes and says who calls.
+    /// Connects all lanes and says who calls.
     init(host: String, port: Int, identity: Strata_V1_PeerIdentity, group: any EventLoopGroup) async throws {
         var lanes: [any Channel] = []
         do {
             for lane in PeerLane.allCases {
-                let channel = try await ClientBootstrap(group: lane == .snapshot ? Self.bulkGroup : group)
+                let channel = try await ClientBootstrap(group: group)
                     .connectTimeout(Self.connectTimeout)
                     .connect(host: host, port: port).get()
                 lanes.append(channel)
                 let hello = try [lane.rawValue] + identity.serializedBytes()
                 try await channel.writeAndFlush(PeerFrames.frame(hello, allocator: channel.allocator))
             }
+            let channel = lanes[Int(PeerLane.snapshot.rawValue)]
+            let socket = try await channel.eventLoop.submit { try FrameSocket.take(from: channel) }.get()
+            let ended = lanes[0].eventLoop.makePromise(of: Void.self)
+            snapshotsEnded = ended.futureResult
+            snapshots = FrameSender(
+                socket, name: "strata-send", waitingBytesMax: PeerLimits.waitingBytesMax(.snapshot)
+            ) { ended.succeed() }
         } catch {
             for channel in lanes { channel.close(promise: nil) }
             throw error
         }
+        lanes.remove(at: Int(PeerLane.snapshot.rawValue))
         self.lanes = lanes
         waiting = lanes.map { _ in WaitingBytes() }
     }
 
     deinit {
         // Also when it never ran: another connection to the same node was first.
-        for channel in lanes { channel.close(promise: nil) }
+        close()
     }
 
     func push(_ batch: [UInt8], lane: PeerLane) {
+        if lane == .snapshot { return snapshots.push(batch) }
         let number = Int(lane.rawValue)
         let channel = lanes[number]
         let bytes = waiting[number]
@@ -58,28 +67,26 @@ final class TCPPeerChannel: PeerChannel {
         bytes.count.wrappingAdd(count, ordering: .relaxed)
         let written = channel.eventLoop.makePromise(of: Void.self)
         written.futureResult.whenComplete { _ in bytes.count.wrappingSubtract(count, ordering: .relaxed) }
-        guard lane == .snapshot else {
-            channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
-            return
-        }
-        // The host's thread has better things to do than to copy pieces of files.
-        channel.eventLoop.execute {
-            channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+        channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+    }
+
+    var dropped: UInt64 { droppedCount.load(ordering: .relaxed) + snapshots.dropped }
+
+    func run() async throws {
+        let ends = lanes.map(\.closeFuture) + [snapshotsEnded]
+        await withTaskCancellationHandler {
+            await withTaskGroup(of: Void.self) { group in
+                for end in ends { group.addTask { try? await end.get() } }
+                await group.next()
+                close()
+            }
+        } onCancel: {
+            close()
         }
     }
 
-    var dropped: UInt64 { droppedCount.load(ordering: .relaxed) }
-
-    func run() async throws {
-        let lanes = lanes
-        await withTaskCancellationHandler {
-            await withTaskGroup(of: Void.self) { group in
-                for channel in lanes { group.addTask { try? await channel.closeFuture.get() } }
-                await group.next()
-                for channel in lanes { channel.close(promise: nil) }
-            }
-        } onCancel: {
-            for channel in lanes { channel.close(promise: nil) }
-        }
+    private func close() {
+        for channel in lanes { channel.close(promise: nil) }
+        snapshots.stop()
     }
 }

@@ -11,6 +11,7 @@ import SwiftProtobuf
 
 struct TCPPeerListener: Service {
     private let channel: any Channel
+    private let snapshots: SnapshotReceivers
 
     /// The bound port.
     var port: Int { channel.localAddress?.port ?? 0 }
@@ -19,6 +20,8 @@ struct TCPPeerListener: Service {
     init(
         host: String, port: Int, directory: PeerDirectory, inbox: HostInbox, group: any EventLoopGroup, logger: Logger
     ) async throws {
+        let snapshots = SnapshotReceivers(inbox: inbox, logger: logger)
+        self.snapshots = snapshots
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(
@@ -29,7 +32,8 @@ struct TCPPeerListener: Service {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
-                        PeerFrameReceiver(directory: directory, inbox: inbox, logger: logger))
+                        PeerFrameReceiver(
+                            directory: directory, inbox: inbox, snapshots: snapshots, logger: logger))
                 }
             }
         do {
@@ -42,48 +46,54 @@ struct TCPPeerListener: Service {
     func run() async throws {
         try? await gracefulShutdown()
         try? await channel.close()
+        snapshots.stop()
     }
 }
 
-/// Frames of one incoming connection on their way to the host. Lives on its event loop.
+/// Frames of one incoming connection on their way to the host. Lives on its event loop; a connection of the snapshot lane
+/// leaves it after the hello.
 private final class PeerFrameReceiver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let directory: PeerDirectory
     private let inbox: HostInbox
+    private let snapshots: SnapshotReceivers
     private let logger: Logger
     private var cutter = PeerFrameCutter()
     private var sender: (id: NodeID, lane: PeerLane)?
+    private var hasLeft = false
 
-    init(directory: PeerDirectory, inbox: HostInbox, logger: Logger) {
+    init(directory: PeerDirectory, inbox: HostInbox, snapshots: SnapshotReceivers, logger: Logger) {
         self.directory = directory
         self.inbox = inbox
+        self.snapshots = snapshots
         self.logger = logger
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
-        var refusal: String?
-        do throws(PeerFrameCutter.Failure) {
-            try cutter.feed(&bytes) { frame in
-                guard refusal == nil else { return }
-                if let sender {
-                    inbox.post(.received(from: sender.id, messages: frame), lane: sender.lane)
-                } else {
-                    refusal = admit(frame)
+        do {
+            while !hasLeft, let frame = try cutter.next(&bytes) {
+                guard let sender else {
+                    try admit(frame)
+                    if let sender, sender.lane == .snapshot {
+                        hasLeft = true
+                        snapshots.receive(
+                            from: sender.id, over: try FrameSocket.take(from: context.channel), rest: bytes)
+                    }
+                    continue
                 }
+                inbox.post(.received(from: sender.id, messages: frame), lane: sender.lane)
             }
         } catch {
-            refusal = "\(error)"
+            let from = context.remoteAddress.map { "\($0)" } ?? "?"
+            logger.warning("refused a peer's connection", metadata: ["from": "\(from)", "why": "\(error)"])
+            context.close(promise: nil)
         }
-        guard let refusal else { return }
-        let from = context.remoteAddress.map { "\($0)" } ?? "?"
-        logger.warning("refused a peer's connection", metadata: ["from": "\(from)", "why": "\(refusal)"])
-        context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if let sender { inbox.post(.disconnected(sender.id), lane: .control) }
+        if let sender, !hasLeft { inbox.post(.disconnected(sender.id), lane: .control) }
         context.fireChannelInactive()
     }
 
@@ -91,13 +101,16 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    /// Reads the hello. Returns why its sender may not talk.
-    private func admit(_ hello: [UInt8]) -> String? {
+    /// Reads the hello. Throws when its sender may not talk.
+    private func admit(_ hello: [UInt8]) throws(Refusal) {
         guard let lane = hello.first.flatMap(PeerLane.init(rawValue:)),
             let identity = try? Strata_V1_PeerIdentity(serializedBytes: Array(hello.dropFirst()))
-        else { return "it does not speak the peer protocol" }
-        if let refusal = identity.formRefusal ?? directory.hear(identity.view) { return refusal }
+        else { throw Refusal(description: "it does not speak the peer protocol") }
+        if let reason = identity.formRefusal ?? directory.hear(identity.view) { throw Refusal(description: reason) }
         sender = (identity.view.member.id, lane)
-        return nil
+    }
+
+    private struct Refusal: Error, CustomStringConvertible {
+        var description: String
     }
 }
