@@ -1,5 +1,6 @@
 // The sending side of the TCP transport: one connection for each lane. A batch is written from the host's thread straight into
-// the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after the hello.
+// the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after the
+// hello; that its peer has closed it shows at the next write, the other lanes show it at once.
 import Cluster
 import NIOCore
 import NIOPosix
