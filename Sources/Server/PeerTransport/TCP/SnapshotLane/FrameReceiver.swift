@@ -59,7 +59,7 @@ final class FrameReceiver: Sendable {
         }
 
         private mutating func read() -> Frame? {
-            guard let length = bytes(4) else { return nil }
+            guard let length = bytes(FrameSocket.lengthBytes) else { return nil }
             let count = length.reversed().reduce(0) { $0 << 8 | Int($1) }
             guard count <= PeerLimits.frameBytesMax else {
                 failure = FrameSocket.Failure("\(PeerFrameCutter.Failure.tooLong(count))")

@@ -44,7 +44,7 @@ final class FrameSender: @unchecked Sendable {
         if queue.isEmpty {
             // An error shows again where the thread writes.
             done = (try? socket.write(frame, sent: 0, waits: false)) ?? 0
-            if done == frame.count + 4 { return }
+            if done == frame.count + FrameSocket.lengthBytes { return }
         }
         queue.append(frame)
         waitingBytes += frame.count

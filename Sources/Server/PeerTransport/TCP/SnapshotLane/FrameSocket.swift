@@ -6,6 +6,9 @@ import NIOCore
 
 /// Blocking frames over a stream socket. One thread may read while another writes.
 final class FrameSocket: Sendable {
+    /// Before every frame: how long it is, in little endian.
+    static let lengthBytes = 4
+
     private let descriptor: Int32
 
     struct Failure: Error, CustomStringConvertible {

@@ -7,7 +7,8 @@ import Synchronization
 
 final class SnapshotReceivers: Sendable {
     private struct State {
-        var receivers: [NodeID: FrameReceiver] = [:]
+        var receivers: [NodeID: (number: Int, receiver: FrameReceiver)] = [:]
+        var lastNumber = 0
         var hasStopped = false
     }
 
@@ -23,29 +24,42 @@ final class SnapshotReceivers: Sendable {
     /// Posts a peer's frames to the host until its connection ends. An older one of the same peer is ended: its other end may
     /// be gone without a word, and its end is no news.
     func receive(from peer: NodeID, over socket: FrameSocket, rest: ByteBuffer) {
-        let receiver = FrameReceiver(socket, rest: rest, name: "strata-receive") { [inbox] frame in
+        // Begun under the lock, so that even one that ends at once is known before it is forgotten.
+        let earlier = state.withLock { state -> FrameReceiver? in
+            state.lastNumber += 1
+            let receiver = begin(peer, state.lastNumber, socket, rest)
+            if state.hasStopped { return receiver }
+            return state.receivers.updateValue((state.lastNumber, receiver), forKey: peer)?.receiver
+        }
+        earlier?.stop()
+    }
+
+    private func begin(_ peer: NodeID, _ number: Int, _ socket: FrameSocket, _ rest: ByteBuffer) -> FrameReceiver {
+        FrameReceiver(socket, rest: rest, name: "strata-receive") { [inbox] frame in
             switch frame {
             case .batch(let messages): inbox.post(.received(from: peer, messages: messages), lane: .snapshot)
             case .piece(let piece): inbox.post(.receivedPiece(from: peer, piece), lane: .snapshot)
             }
-        } ended: { [inbox, logger] failure in
+        } ended: { [weak self, inbox, logger] failure in
+            self?.forget(peer, number)
             if let failure {
                 logger.debug("a peer's snapshot lane broke", metadata: ["peer": "\(peer)", "why": "\(failure)"])
             }
             inbox.post(.disconnected(peer), lane: .control)
         }
-        let earlier = state.withLock { state in
-            let earlier = state.hasStopped ? receiver : state.receivers[peer]
-            state.receivers[peer] = receiver
-            return earlier
+    }
+
+    /// Lets go of a connection that has ended, unless there is a newer one.
+    private func forget(_ peer: NodeID, _ number: Int) {
+        state.withLock { state in
+            if state.receivers[peer]?.number == number { state.receivers[peer] = nil }
         }
-        earlier?.stop()
     }
 
     func stop() {
         let receivers = state.withLock { state in
             state.hasStopped = true
-            return Array(state.receivers.values)
+            return state.receivers.values.map(\.receiver)
         }
         for receiver in receivers { receiver.stop() }
     }
