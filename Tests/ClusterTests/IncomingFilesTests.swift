@@ -104,6 +104,47 @@ import Testing
         #expect(try disk.readFile("data/x/CURRENT") == new)
     }
 
+    /// A file under way has all its blocks, so its size says nothing; zeros at its end were never written.
+    @Test func aReservedFileGoesOnWhereItsBytesEnd() throws {
+        let disk = SimulatedFileSystem(seed: 5)
+        let bytes = [UInt8](repeating: 7, count: 40_000)
+        let manifest = Self.manifest(1, bytes)
+        let files = Self.files(manifest, disk)
+        _ = try files.prepare()
+        _ = try files.write(Self.piece(bytes, 0..<16_384))
+        #expect(try disk.open("data/x/CURRENT", .read).size() == 45_056, "ten blocks and one more")
+        let again = Self.files(manifest, disk)
+        #expect(try again.prepare() == [12_288])
+        #expect(try disk.open("data/x/CURRENT", .read).size() == 12_288)
+        _ = try again.write(Self.piece(bytes, 12_288..<40_000))
+        try again.verify()
+        #expect(try disk.readFile("data/x/CURRENT") == bytes)
+    }
+
+    /// The promised length and other bytes are no file under way: nothing of it counts.
+    @Test func aWholeFileThatIsNotAsPromisedIsSentAgain() throws {
+        let disk = SimulatedFileSystem(seed: 6)
+        var bytes = [UInt8](repeating: 7, count: 40_000)
+        let manifest = Self.manifest(1, bytes)
+        let files = Self.files(manifest, disk)
+        _ = try files.prepare()
+        bytes[20_000] = 8
+        _ = try files.write(Self.piece(bytes, 0..<40_000))
+        #expect(try disk.open("data/x/CURRENT", .read).size() == 40_000)
+        #expect(try Self.files(manifest, disk).prepare() == [0])
+    }
+
+    /// Without room nothing of it stays in the way.
+    @Test func aFileThatDoesNotFitIsRefusedAtOnce() throws {
+        let disk = SimulatedFileSystem(seed: 7)
+        let bytes = [UInt8](repeating: 7, count: 40_000)
+        let files = Self.files(Self.manifest(1, bytes), disk)
+        _ = try files.prepare()
+        disk.capacityBytes = 20_000
+        #expect(throws: SnapshotFailure.self) { try files.write(Self.piece(bytes, 0..<4096)) }
+        #expect(try !disk.exists("data/x/CURRENT"))
+    }
+
     /// Pieces under way may leave any number of bytes; the next try begins before them, at a block.
     @Test func aTornFileGoesOnAtABlock() throws {
         let disk = SimulatedFileSystem(seed: 3)

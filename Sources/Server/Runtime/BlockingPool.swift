@@ -14,9 +14,9 @@ final class BlockingPool: BlockingExecutor, @unchecked Sendable {
     private var stopped = false
     private let threads: Mutex<[WorkerThread]> = Mutex([])
 
-    init(name: String, threads count: Int) {
+    init(name: String, threads count: Int, niceness: Int32 = 0) {
         let workers = (0..<count).map { number in
-            WorkerThread(name: "\(name)-\(number)") { [self] in loop() }
+            WorkerThread(name: "\(name)-\(number)", niceness: niceness) { [self] in loop() }
         }
         threads.withLock { $0 = workers }
     }

@@ -32,8 +32,10 @@ final class NodeRuntime: Sendable {
     let inbox: HostInbox
     let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
     /// One thread: work around snapshots keeps its order, and never stands in front of a read or of the log.
-    private let snapshotThread = BlockingPool(name: "strata-snapshot", threads: 1)
-    private let pieceThreads = BlockingPool(name: "strata-piece", threads: SnapshotWork.independentMax)
+    private let snapshotThread = BlockingPool(
+        name: "strata-snapshot", threads: 1, niceness: WorkerThread.bulkNiceness)
+    private let pieceThreads = BlockingPool(
+        name: "strata-piece", threads: SnapshotWork.independentMax, niceness: WorkerThread.bulkNiceness)
     private let wakeup: Wakeup
     private let storage: [StorageThread]
     private let stopping = Atomic<Bool>(false)

@@ -2,6 +2,7 @@
 // semaphore until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
 import Dispatch
 import Foundation
+import Glibc
 import Synchronization
 
 /// Wakes a sleeping loop. Signals do not pile up beyond what the loop's own bookkeeping allows.
@@ -22,9 +23,16 @@ final class Wakeup: Sendable {
 final class WorkerThread: Sendable {
     private let finished = DispatchSemaphore(value: 0)
 
-    init(name: String, _ body: @escaping @Sendable () -> Void) {
+    /// For threads that move snapshots: whoever answers a client goes first. Linux hands it on to threads that such a
+    /// thread starts, so it must start none.
+    static let bulkNiceness: Int32 = 10
+
+    /// - Parameter niceness: of this thread alone, as in nice(2): Linux counts it per thread.
+    init(name: String, niceness: Int32 = 0, _ body: @escaping @Sendable () -> Void) {
         let finished = finished
         let thread = Thread {
+            // Where it is refused the thread runs like all others.
+            if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
             body()
             finished.signal()
         }

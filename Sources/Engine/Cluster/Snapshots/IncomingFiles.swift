@@ -65,8 +65,11 @@ final class IncomingFiles: Sendable {
             for (number, expected) in manifest.files.enumerated() {
                 let file = try fileSystem.open(path(number), .createOrOpen)
                 var size = try file.size()
-                if size > expected.byteCount { size = 0 }
-                if size < expected.byteCount { size = trusted(size) }
+                if size < expected.byteCount {
+                    size = trusted(size)
+                } else if size > expected.byteCount {
+                    size = trusted(min(try writtenEnd(of: file, size), expected.byteCount))
+                }
                 var checksum = try SnapshotFiles.checksum(of: file, count: size)
                 if size == expected.byteCount, checksum != expected.checksum { (size, checksum) = (0, 0) }
                 if try file.size() != size { try file.truncate(to: size) }
@@ -85,6 +88,18 @@ final class IncomingFiles: Sendable {
         let doubtful = UInt64(SnapshotWork.independentMax * settings.chunkBytes)
         let trusted = size - min(size, doubtful)
         return trusted - trusted % UInt64(FileCaching.alignmentBytes)
+    }
+
+    /// Where the zeros begin that a reserved file ends with.
+    private func writtenEnd(of file: any File, _ size: UInt64) throws(FileIOError) -> UInt64 {
+        var end = size
+        while end > 0 {
+            let start = end - min(end, UInt64(SnapshotFiles.readBytes))
+            let bytes = try file.read(count: Int(end - start), at: start)
+            if let last = bytes.lastIndex(where: { $0 != 0 }) { return start + UInt64(last) + 1 }
+            end = start
+        }
+        return 0
     }
 
     /// Leaves an empty folder, or one of the same checkpoint with no names but its own.
@@ -200,12 +215,26 @@ final class IncomingFiles: Sendable {
         if let known, known.unsynced > 0 { try known.file.sync() }
         do throws(FileIOError) {
             let open = Open(caching: caching, file: try fileSystem.open(path(number), .readWrite, caching))
+            if caching == .direct { try reserve(number, open.file) }
             state.withLock { $0.entries[number].open = open }
             return open
         } catch {
             guard caching == .direct, error.reason == .other else { throw error }
             state.withLock { $0.isDirectPossible = false }
             return try self.open(number, .buffered)
+        }
+    }
+
+    /// Gives a file its blocks, and one more than it will have: who writes behind the end of a file keeps every other writer
+    /// out meanwhile (ext4, XFS), and a file that is longer than promised is one under way.
+    private func reserve(_ number: Int, _ file: any File) throws(FileIOError) {
+        let block = UInt64(FileCaching.alignmentBytes)
+        let blocks = (manifest.files[number].byteCount + block - 1) / block + 1
+        do throws(FileIOError) {
+            try file.reserve(at: 0, count: blocks * block)
+        } catch {
+            // Not every file system can; there it grows as it is written.
+            if error.reason != .other { throw error }
         }
     }
 
@@ -217,7 +246,7 @@ final class IncomingFiles: Sendable {
             return try body()
         } catch {
             let isOurs = state.withLock { !$0.isClosed }
-            if isOurs, error.operation == .sync || error.operation == .write { try? fileSystem.removeTree(folder) }
+            if isOurs, [.sync, .write, .reserve].contains(error.operation) { try? fileSystem.removeTree(folder) }
             throw SnapshotFailure("\(error)")
         }
     }

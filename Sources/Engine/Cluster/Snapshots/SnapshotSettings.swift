@@ -13,8 +13,8 @@ public struct SnapshotSettings: Sendable, Hashable {
     /// Bytes that one write hands to the disk: a small sync waits for what is before it.
     public var writeBytes = 256 << 10
     /// Bytes sent and not yet acknowledged. Small, so that a piece is still near the processor at each of its stations and the
-    /// disk never has many before a small sync; enough for ``bytesPerSecond`` over 15 ms there and back.
-    public var windowBytes = 2 << 20
+    /// disk never has many before a small sync; enough for ``bytesPerSecond`` over 20 ms there and back.
+    public var windowBytes = 3 << 20
     /// Bytes of files sent in a second, to all members together.
     public var bytesPerSecond: UInt64 = 128 << 20
     /// Bytes received between two syncs of a file, so that the disk is never given a mountain at once.

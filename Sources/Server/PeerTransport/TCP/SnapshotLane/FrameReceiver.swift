@@ -21,7 +21,7 @@ final class FrameReceiver: Sendable {
         ended: @escaping @Sendable (FrameSocket.Failure?) -> Void
     ) {
         self.socket = socket
-        _ = WorkerThread(name: name) { [self] in
+        _ = WorkerThread(name: name, niceness: WorkerThread.bulkNiceness) { [self] in
             var source = Source(socket: socket, rest: rest)
             var failure: FrameSocket.Failure?
             do throws(FrameSocket.Failure) {

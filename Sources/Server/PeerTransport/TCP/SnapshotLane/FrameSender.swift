@@ -19,7 +19,7 @@ final class FrameSender: @unchecked Sendable {
     init(_ socket: FrameSocket, name: String, waitingBytesMax: Int, ended: @escaping @Sendable () -> Void) {
         self.socket = socket
         self.waitingBytesMax = waitingBytesMax
-        _ = WorkerThread(name: name) { [self] in
+        _ = WorkerThread(name: name, niceness: WorkerThread.bulkNiceness) { [self] in
             loop()
             ended()
         }
