@@ -44,8 +44,7 @@ enum Main {
             }
         }
         guard let lab = command as? any LabCommand else {
-            // `--help` of the root command arrives as a command of its own.
-            StandardOutput.write(LoadGenCommand.helpMessage() + "\n")
+            StandardOutput.write(help(command) + "\n")
             return .success
         }
         do throws(LoadGenError) {
@@ -53,6 +52,17 @@ enum Main {
         } catch {
             StandardError.write("LoadGen: \(error)\n")
             return error.exitCode
+        }
+    }
+
+    /// `--help` arrives as a command of its own, which knows whose help is asked for and says it by failing.
+    static func help(_ command: any ParsableCommand) -> String {
+        var command = command
+        do {
+            try command.run()
+            return LoadGenCommand.helpMessage()
+        } catch {
+            return LoadGenCommand.fullMessage(for: error)
         }
     }
 }
