@@ -30,11 +30,26 @@ extension ProcessTests {
             #expect(try away.get("after") == "it")
             #expect(try away.get("before") == "it")
             for number in 0..<30 { #expect(try away.get("k\(number)") == "\(number)\(value)") }
+            // One that reads, three that write, and over TCP two that send and two that receive; no thread that serves clients.
+            for node in cluster.nodes { #expect(try Self.niceThreads(of: node) <= (switches[1] == "tcp" ? 8 : 4)) }
             try eventually("the leader knows") { try Self.metric("strata_snapshots_sent_total", of: leader) == 1 }
             try away.kill()
             try away.start()
             try cluster.waitForLeader()
             for number in 0..<30 { #expect(try away.get("k\(number)") == "\(number)\(value)") }
+        }
+
+        /// How many threads of a node let others go first.
+        private static func niceThreads(of node: TestNode) throws -> Int {
+            let tasks = "/proc/\(try #require(node.program).identifier)/task"
+            return try FileManager.default.contentsOfDirectory(atPath: tasks).filter { task in
+                // A thread may have ended meanwhile.
+                guard let stat = try? String(contentsOfFile: "\(tasks)/\(task)/stat", encoding: .utf8),
+                    let end = stat.lastIndex(of: ")")
+                else { return false }
+                // Behind the name the third field comes first; the nineteenth is the niceness (proc(5)).
+                return (Int(stat[end...].split(separator: " ")[17]) ?? 0) > 0
+            }.count
         }
 
         /// The value of a sample by its name with labels; nil when there is none.

@@ -3,6 +3,8 @@
 import Cluster
 import Foundation
 import GRPCCore
+import NIOCore
+import NIOPosix
 import StrataProtocol
 import SwiftProtobuf
 
@@ -13,6 +15,9 @@ final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
     private let peer: Strata_V1_Peer.Client<Transport>
     private let snapshotPeer: Strata_V1_Peer.Client<Transport>
     private let identity: Strata_V1_PeerIdentity
+    /// From here snapshots are queued. Whoever wakes a stream may start a thread of the pool that serves clients, and Linux
+    /// would hand it the low priority of the thread that reads snapshots.
+    private let loop = MultiThreadedEventLoopGroup.singleton.next()
 
     /// - Parameter snapshotPeer: a client of its own to the same node.
     init(
@@ -28,7 +33,7 @@ final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
         switch lane {
         case .control: control.push(batch)
         case .bulk: bulk.push(batch)
-        case .snapshot: snapshot.push(batch)
+        case .snapshot: loop.execute { [snapshot] in snapshot.push(batch) }
         }
     }
 
