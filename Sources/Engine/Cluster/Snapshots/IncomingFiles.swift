@@ -240,7 +240,8 @@ final class IncomingFiles: Sendable {
 
     private func path(_ number: Int) -> String { folder + "/" + manifest.files[number].name }
 
-    /// A failed sync or write leaves a file of unknown content: all of the folder is given up.
+    /// A failed sync or write leaves a file of unknown content, a failed reservation the space it got: all of the folder is
+    /// given up.
     private func guarded<Value>(_ body: () throws(FileIOError) -> Value) throws(SnapshotFailure) -> Value {
         do throws(FileIOError) {
             return try body()
