@@ -96,7 +96,7 @@ let package = Package(
         engine("SegmentedLog", ["FileIO", "CEngine"]),
         engine("Storage", ["FileIO", "Memory", "CEngine", "CLz4", "CZstd"]),
         engine("Raft"),
-        engine("Cluster", ["Raft", "SegmentedLog", "FileIO", "CEngine"]),
+        engine("Cluster", ["Raft", "SegmentedLog", "FileIO", "Memory", "CEngine"]),
         engine("KeyValue", ["Cluster", "Storage", "SegmentedLog", "Raft", "FileIO"]),
         engine("Broker", ["Cluster", "Records", "SegmentedLog", "Raft"]),
         .target(
@@ -169,7 +169,7 @@ let package = Package(
             name: "RaftTests", dependencies: ["Raft", "RaftSimulation"], path: "Tests/RaftTests",
             exclude: ["Scenarios"], swiftSettings: settings),
         tests("KeyValueTests", ["KeyValue", "Cluster", "Raft", "SegmentedLog", "Storage", "SimulatedIO", "FileIO"]),
-        tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "SimulatedIO", "FileIO"]),
+        tests("ClusterTests", ["Cluster", "Raft", "SegmentedLog", "SimulatedIO", "FileIO", "Memory"]),
         tests(
             "SimulationTests",
             [

@@ -13,6 +13,8 @@ public enum MemoryUse: Int, CaseIterable, Sendable, Hashable {
     case keyIndex
     /// Blocks of tables: cached, pinned (indexes and filters), and being read.
     case block
+    /// Pieces of a snapshot on their way to the disk.
+    case snapshot
     case other
 
     /// As labels have it.
@@ -22,6 +24,7 @@ public enum MemoryUse: Int, CaseIterable, Sendable, Hashable {
         case .memtableIndex: "memtable_index"
         case .keyIndex: "key_index"
         case .block: "block"
+        case .snapshot: "snapshot"
         case .other: "other"
         }
     }

@@ -44,13 +44,15 @@ final class IncomingFiles: Sendable {
     private let settings: SnapshotSettings
     private let state: Mutex<State>
     /// Each is held while a piece is being written; whoever holds all knows that nothing is.
-    private let writers: [PieceWriter] = (0..<SnapshotWork.independentMax).map { _ in PieceWriter() }
+    private let writers: [PieceWriter]
 
     init(folder: String, fileSystem: any FileSystem, manifest: SnapshotManifest, settings: SnapshotSettings) {
         self.folder = folder
         self.fileSystem = fileSystem
         self.manifest = manifest
         self.settings = settings
+        let pool = PiecePool()
+        writers = (0..<SnapshotWork.independentMax).map { _ in PieceWriter(pool) }
         state = Mutex(State(entries: manifest.files.map { _ in Entry(written: 0, checksum: 0) }))
     }
 

@@ -6,11 +6,10 @@ import Synchronization
 
 /// Memory that is aligned for direct I/O, used again for every piece.
 struct StagingBuffer: ~Copyable {
-    private var memory = UnsafeMutableRawBufferPointer(start: nil, count: 0)
-    private var held = 0
-    private var padded = 0
+    private let pool: PiecePool
+    private var slot: PiecePool.Slot?
 
-    deinit { memory.deallocate() }
+    init(_ pool: PiecePool) { self.pool = pool }
 
     /// Bytes that are copied and then still near the processor when their checksum is taken.
     private static let blockBytes = 64 << 10
@@ -24,21 +23,19 @@ struct StagingBuffer: ~Copyable {
         case .received(let piece):
             return (piece.checksum, piece.bytes, piece.blocks)
         case .slice(let slice):
-            let checksum = hold(slice)
+            let (checksum, memory) = hold(slice)
             return (
-                checksum, UnsafeRawBufferPointer(rebasing: memory[..<held]),
-                UnsafeRawBufferPointer(rebasing: memory[..<padded])
+                checksum, UnsafeRawBufferPointer(rebasing: memory[..<slice.count]), UnsafeRawBufferPointer(memory)
             )
         }
     }
 
-    private mutating func hold(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+    private mutating func hold(_ bytes: ArraySlice<UInt8>) -> (checksum: UInt32, UnsafeMutableRawBufferPointer) {
         let alignment = FileCaching.alignmentBytes
-        let count = (bytes.count + alignment - 1) / alignment * alignment
-        if memory.count < count {
-            memory.deallocate()
-            memory = .allocate(byteCount: count, alignment: alignment)
-        }
+        if let slot { pool.give(slot) }
+        let slot = pool.take((bytes.count + alignment - 1) / alignment * alignment)
+        self.slot = slot
+        let memory = slot.memory
         var checksum: UInt32 = 0
         bytes.withUnsafeBytes { bytes in
             for start in stride(from: 0, to: bytes.count, by: Self.blockBytes) {
@@ -47,15 +44,16 @@ struct StagingBuffer: ~Copyable {
                 UnsafeMutableRawBufferPointer(rebasing: memory[start...]).copyMemory(from: block)
             }
         }
-        memory[bytes.count..<count].initializeMemory(as: UInt8.self, repeating: 0)
-        (held, padded) = (bytes.count, count)
-        return checksum
+        memory[bytes.count...].initializeMemory(as: UInt8.self, repeating: 0)
+        return (checksum, memory)
     }
 }
 
 /// Lets one thread at a time write a piece.
 final class PieceWriter: Sendable {
-    private let staging = Mutex(StagingBuffer())
+    private let staging: Mutex<StagingBuffer>
+
+    init(_ pool: PiecePool) { staging = Mutex(StagingBuffer(pool)) }
 
     /// Waits until the piece before is written.
     func use<Value: Sendable>(_ body: (inout StagingBuffer) -> Value) -> Value {

@@ -4,7 +4,6 @@
 import CEngine
 import FileIO
 import Raft
-import Synchronization
 
 /// What stands before the bytes of a piece, in a batch that holds nothing else (Docs/Formats/peer-messages.md).
 public struct PieceHead: Sendable {
@@ -28,10 +27,10 @@ public struct PieceHead: Sendable {
 
 /// A received piece and its head.
 public final class ReceivedPiece: @unchecked Sendable {
-    // Unchecked: `memory` and `checksum` are changed by `fill` only, before the piece is handed to anybody.
+    // Unchecked: the slot's memory and `checksum` are changed by `fill` only, before the piece is handed to anybody.
     let head: PieceHead
     private let pool: PiecePool
-    private let memory: UnsafeMutableRawBufferPointer
+    private let slot: PiecePool.Slot
     private(set) var checksum: UInt32 = 0
 
     /// Bytes that are received and then still near the processor when their checksum is taken.
@@ -41,10 +40,12 @@ public final class ReceivedPiece: @unchecked Sendable {
         self.head = head
         self.pool = pool
         let alignment = FileCaching.alignmentBytes
-        memory = pool.take((head.pieceBytes + alignment - 1) / alignment * alignment)
+        slot = pool.take((head.pieceBytes + alignment - 1) / alignment * alignment)
     }
 
-    deinit { pool.give(memory) }
+    deinit { pool.give(slot) }
+
+    private var memory: UnsafeMutableRawBufferPointer { slot.memory }
 
     /// Has `read` fill the memory, block by block, until all is there or it says false.
     public func fill(_ read: (UnsafeMutableRawBufferPointer) -> Bool) -> Bool {
@@ -83,38 +84,4 @@ public final class ReceivedPiece: @unchecked Sendable {
     /// The piece without and with the zeros behind it, up to the end of the last block.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: memory[..<head.pieceBytes]) }
     var blocks: UnsafeRawBufferPointer { UnsafeRawBufferPointer(memory) }
-}
-
-/// Memory of pieces, used again: fresh memory for each would cost more than the copy that it saves.
-public final class PiecePool: Sendable {
-    /// What is kept while nothing is received.
-    private static let keptMax = 4
-
-    private struct Memory: @unchecked Sendable {
-        // Unchecked: owned by the pool while it is here.
-        var free: [UnsafeMutableRawBufferPointer] = []
-    }
-    private let memory = Mutex(Memory())
-
-    public init() {}
-
-    deinit {
-        for each in memory.withLock({ $0.free }) { each.deallocate() }
-    }
-
-    fileprivate func take(_ count: Int) -> UnsafeMutableRawBufferPointer {
-        let kept = memory.withLock { memory -> UnsafeMutableRawBufferPointer? in
-            guard let place = memory.free.lastIndex(where: { $0.count == count }) else { return nil }
-            return memory.free.remove(at: place)
-        }
-        return kept ?? .allocate(byteCount: count, alignment: FileCaching.alignmentBytes)
-    }
-
-    fileprivate func give(_ memory: UnsafeMutableRawBufferPointer) {
-        let surplus = self.memory.withLock { kept -> UnsafeMutableRawBufferPointer? in
-            kept.free.append(memory)
-            return kept.free.count > Self.keptMax ? kept.free.removeFirst() : nil
-        }
-        surplus?.deallocate()
-    }
 }

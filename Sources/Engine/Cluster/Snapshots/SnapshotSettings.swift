@@ -11,7 +11,7 @@ public struct SnapshotSettings: Sendable, Hashable {
     /// Bytes of a file in one message. A piece wakes a dozen threads on its way; more of them would cost more than they carry.
     public var chunkBytes = 512 << 10
     /// Bytes that one write hands to the disk: a small sync waits for what is before it.
-    public var writeBytes = 256 << 10
+    public var writeBytes = 512 << 10
     /// Bytes sent and not yet acknowledged. Small, so that a piece is still near the processor at each of its stations and the
     /// disk never has many before a small sync; enough for ``bytesPerSecond`` over 20 ms there and back.
     public var windowBytes = 3 << 20

@@ -50,9 +50,8 @@ public struct SnapshotFailure: Error, Sendable, CustomStringConvertible {
 
 /// Background work of one group: reading, writing and checking snapshot files, and cutting its log.
 public struct SnapshotWork: Sendable {
-    /// So many independent works are worth running at once: the disk has two pieces while a thread is on its way with the
-    /// next.
-    public static let independentMax = 3
+    /// So many independent works are worth running at once: the disk has a piece while a thread is on its way with the next.
+    public static let independentMax = 2
 
     public let group: GroupID
     /// May run beside others and overtake them.
