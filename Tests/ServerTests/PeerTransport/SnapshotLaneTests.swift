@@ -177,4 +177,43 @@ import Testing
         sender.stop()
         #expect(try await Self.until { log.ends.withLock { $0 } == ["closed"] })
     }
+
+    /// Both ends of a connection of this machine.
+    private static func connection() throws -> (FrameSocket, FrameSocket) {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(listener) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = INADDR_LOOPBACK.bigEndian
+        var count = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let near = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        let far = withUnsafeMutablePointer(to: &address) { address in
+            address.withMemoryRebound(to: sockaddr.self, capacity: 1) { address -> Int32 in
+                guard bind(listener, address, count) == 0, listen(listener, 1) == 0,
+                    getsockname(listener, address, &count) == 0, connect(near, address, count) == 0
+                else { return -1 }
+                return accept(listener, nil, nil)
+            }
+        }
+        try #require(near >= 0 && far >= 0)
+        return (FrameSocket(owning: near), FrameSocket(owning: far))
+    }
+
+    @Test(arguments: [("bbr", "cubic"), ("reno", "reno")]) func onlyPacingIsTakenFromANearPeer(
+        chosen: String, kept: String
+    ) throws {
+        let (near, far) = try Self.connection()
+        near.congestionControl = chosen
+        // Not every kernel has BBR; what it has not, it refuses.
+        guard near.congestionControl == chosen else { return }
+        near.dontPaceNearPeer()
+        #expect(near.congestionControl == kept)
+        far.end()
+    }
+
+    @Test func aSocketOfAnotherKindHasNoCongestionControl() throws {
+        let (near, _) = try Self.pair()
+        near.dontPaceNearPeer()
+        #expect(near.congestionControl.isEmpty)
+    }
 }

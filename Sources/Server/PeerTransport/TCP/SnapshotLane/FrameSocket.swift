@@ -34,7 +34,42 @@ final class FrameSocket: Sendable {
         channel.close(promise: nil)
         let flags = fcntl(copy, F_GETFL)
         guard flags >= 0, fcntl(copy, F_SETFL, flags & ~O_NONBLOCK) == 0 else { throw Failure("fcntl", errno) }
+        socket.dontPaceNearPeer()
         return socket
+    }
+
+    /// A peer that answers within this is on this machine or in the same rack. Microseconds.
+    private static let nearRoundTripMax: UInt32 = 1_000
+
+    /// BBR paces: it programs a timer for every segment or two, in a virtual machine an exit to the host each. Where a round
+    /// trip is this short the lane's window alone spaces what is sent, so such a connection gets the kernel's usual
+    /// congestion control. Every other choice of the administrator stays, and a refusal costs speed only.
+    func dontPaceNearPeer() {
+        guard congestionControl.hasPrefix("bbr"), let roundTrip, roundTrip <= Self.nearRoundTripMax else { return }
+        congestionControl = "cubic"
+    }
+
+    /// Of the sending side, by the kernel's name (tcp(7)); empty where there is none.
+    var congestionControl: String {
+        get {
+            var name = [CChar](repeating: 0, count: 16)  // TCP_CA_NAME_MAX
+            var count = socklen_t(name.count)
+            guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_CONGESTION, &name, &count) == 0 else { return "" }
+            return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        set {
+            _ = newValue.withCString {
+                setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_CONGESTION, $0, socklen_t(strlen($0)))
+            }
+        }
+    }
+
+    /// Smoothed, in microseconds; nil where the kernel doesn't measure it.
+    private var roundTrip: UInt32? {
+        var info = tcp_info()
+        var count = socklen_t(MemoryLayout<tcp_info>.size)
+        guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, &info, &count) == 0 else { return nil }
+        return info.tcpi_rtt
     }
 
     deinit { close(descriptor) }
