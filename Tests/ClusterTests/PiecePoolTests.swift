@@ -14,7 +14,7 @@ import Testing
     @Test func noTwoPiecesShareMemory() {
         let pool = PiecePool()
         let counts = [
-            4096, 8192, PiecePool.slotBytes, PiecePool.slotBytes + 4096, 3 * PiecePool.slabBytes, 4096, 4096, 4096,
+            4096, 8192, PiecePool.slotBytes, PiecePool.slotBytes + 4096, 3 * PageSource.hugePageBytes, 4096, 4096, 4096,
         ]
         let slots = counts.map { pool.take($0) }
         #expect(slots.map(\.memory.count) == counts)
@@ -28,8 +28,14 @@ import Testing
         let pool = PiecePool()
         for slot in (0..<9).map({ _ in pool.take(PiecePool.slotBytes) }) {
             let range = Self.range(slot)
-            #expect(range.lowerBound / UInt(PiecePool.slabBytes) == (range.upperBound - 1) / UInt(PiecePool.slabBytes))
+            let page = UInt(PageSource.hugePageBytes)
+            #expect(range.lowerBound / page == (range.upperBound - 1) / page)
         }
+    }
+
+    /// A piece that fits no slot would meet fresh memory each time.
+    @Test func whatMembersSendFits() {
+        #expect(SnapshotSettings().chunkBytes <= PiecePool.slotBytes)
     }
 
     @Test func whatComesBackIsUsedAgain() {

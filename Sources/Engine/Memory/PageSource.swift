@@ -10,7 +10,7 @@ public struct PageSource: Sendable, Hashable {
     /// Alignment in bytes of everything handed out.
     public static let alignment = 4096
     /// Mappings of at least this many bytes are aligned to it, so that the kernel can back them with huge pages.
-    static let hugePageBytes = 2 << 20
+    public static let hugePageBytes = 2 << 20
 
     public let kind: AllocatorKind
     /// Under what ``MemoryStatistics`` counts it.

@@ -8,9 +8,7 @@ import Synchronization
 public final class PiecePool: Sendable {
     /// Bytes of a slot. What a member sends is as large or smaller (``SnapshotSettings/chunkBytes``), unless it was set up
     /// otherwise: a larger piece gets memory of its own.
-    static let slotBytes = 512 << 10
-    /// A huge page of x86-64 and of arm64 with pages of 4 KiB.
-    static let slabBytes = 2 << 20
+    static let slotBytes = PageSource.hugePageBytes / 4
     /// Slots that are kept while nothing is received.
     static let keptMax = 8
 
@@ -59,8 +57,8 @@ public final class PiecePool: Sendable {
         guard count <= Self.slotBytes else { return Slot(slab: Slab(count), start: 0, count: count) }
         return free.withLock { free in
             if free.isEmpty {
-                let slab = Slab(Self.slabBytes)
-                free = stride(from: 0, to: Self.slabBytes, by: Self.slotBytes).map { (slab, $0) }
+                let slab = Slab(PageSource.hugePageBytes)
+                free = stride(from: 0, to: PageSource.hugePageBytes, by: Self.slotBytes).map { (slab, $0) }
             }
             let (slab, start) = free.removeLast()
             return Slot(slab: slab, start: start, count: count)
