@@ -58,7 +58,10 @@ struct NodeStack {
                 HTTPServer(
                     address: http, store: gate, node: gate, hashes: gate, cluster: gate, pending: .shared,
                     group: group, logger: logger,
-                    metrics: { metrics.exposition(gate: gate, host: runtime.inbox.counters) },
+                    metrics: {
+                        metrics.exposition(
+                            gate: gate, host: runtime.inbox.counters, diagnostics: runtime.inbox.diagnostics)
+                    },
                     onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
         }
         if let resp = configuration.resp {

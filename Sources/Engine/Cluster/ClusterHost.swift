@@ -194,7 +194,11 @@ public final class ClusterHost {
         case .received(let peer, let bytes):
             heard(from: peer)
             // A batch that does not decode is dropped whole: Raft repeats what matters.
-            guard let messages = PeerCodec.decode(bytes) else { return }
+            guard let messages = PeerCodec.decode(bytes) else {
+                inbox.diagnostics.report(
+                    .undecodableBatch, "a batch of \(bytes.count) bytes from \(peer) can't be decoded and is dropped")
+                return
+            }
             for message in messages { receive(message, from: peer) }
         case .receivedPiece(let peer, let piece):
             heard(from: peer)

@@ -93,11 +93,16 @@ public final class HostInbox: Sendable {
 
     /// What the host behind this inbox counts of itself.
     public let counters = HostCounters()
+    /// Where the host and all that belongs to its node report trouble.
+    public let diagnostics: Diagnostics
     private let content = Mutex(Content())
     private let wake: @Sendable () -> Void
 
-    /// - Parameter wake: rouses the host's thread; called from any thread, at most once between two turns.
-    public init(wake: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - diagnostics: where the node reports trouble.
+    ///   - wake: rouses the host's thread; called from any thread, at most once between two turns.
+    public init(diagnostics: Diagnostics = Diagnostics(), wake: @escaping @Sendable () -> Void) {
+        self.diagnostics = diagnostics
         self.wake = wake
     }
 

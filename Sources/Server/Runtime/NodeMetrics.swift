@@ -33,7 +33,7 @@ final class NodeMetrics: Sendable {
     }
 
     /// Everything in the Prometheus text format 0.0.4.
-    func exposition(gate: ServiceGate, host: HostCounters) -> String {
+    func exposition(gate: ServiceGate, host: HostCounters, diagnostics: Diagnostics) -> String {
         var text = PrometheusText()
         let status = gate.status()
         text.family("strata_node_info", .gauge, "Who this node is and the position of each switch; always 1.")
@@ -46,6 +46,7 @@ final class NodeMetrics: Sendable {
         writeSums(groups, to: &text)
         Self.writeMemory(gate.storeMemory, groups: groups, to: &text)
         host.write(to: &text)
+        diagnostics.write(to: &text)
         if let snapshots = gate.snapshots { write(snapshots, to: &text) }
         return registry.exposition() + text.text
     }

@@ -45,7 +45,7 @@ final class NodeRuntime: Sendable {
 
     init(logger: Logger, metrics: NodeMetrics, fileSystem: any FileSystem) {
         let wakeup = Wakeup()
-        let inbox = HostInbox { wakeup.wake() }
+        let inbox = HostInbox(diagnostics: DiagnosticsLog(logger: logger).diagnostics) { wakeup.wake() }
         self.wakeup = wakeup
         self.inbox = inbox
         self.logger = logger
