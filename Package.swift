@@ -137,7 +137,8 @@ let package = Package(
                 "UringIO",
                 logging, arguments, histogram,
             ] + grpc + nio,
-            path: "Sources/LoadGen", swiftSettings: settings),
+            path: "Sources/LoadGen", resources: [.embedInCode("Faults/ClockShift/clock-shift.c")],
+            swiftSettings: settings),
 
         .target(
             name: "TestSupport", dependencies: ["FileIO", "PosixIO", "UringIO"], path: "Tests/TestSupport",
