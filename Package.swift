@@ -115,9 +115,8 @@ let package = Package(
         .executableTarget(
             name: "Server",
             dependencies: [
-                "FileIO", "PosixIO", "UringIO", "SimulatedIO", "Memory", "Storage", "SegmentedLog", "Raft", "Cluster",
-                "KeyValue",
-                "Broker",
+                "CEngine", "FileIO", "PosixIO", "UringIO", "SimulatedIO", "Memory", "Storage", "SegmentedLog", "Raft",
+                "Cluster", "KeyValue", "Broker",
                 "StrataNode",
                 "Records",
                 "Telemetry", "StrataProtocol", "StrataClient", logging, arguments,

@@ -11,6 +11,9 @@ final class TestNode {
     let folder: String
     var peers: [Int] = []
     var extraArguments: [String] = []
+    var environment: [String: String] = [:]
+    /// Words before the command line.
+    var entry: [String] = []
     private(set) var program: Program?
     private var starts = 0
 
@@ -33,7 +36,9 @@ final class TestNode {
 
     func start() throws {
         starts += 1
-        program = try Program(Program.server, arguments, folder: folder, name: "\(name)-\(starts)")
+        let line = entry + [Program.server] + arguments
+        program = try Program(
+            line[0], Array(line.dropFirst()), folder: folder, name: "\(name)-\(starts)", environment: environment)
     }
 
     func kill() throws {

@@ -94,6 +94,32 @@ import Testing
         #expect(cluster.world.run(for: 20 * Self.second, until: { cluster.hasConverged }), "seed \(seed)")
     }
 
+    /// Issue 15, 7.2: the store of a leader stood still, its health was ok, and it went on leading.
+    @Test(arguments: [UInt64(12), 13])
+    func aLeaderWhoseMaintenanceStandsStillSaysSoAndIsReplaced(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }), "seed \(seed): no leader")
+        cluster.world.run(for: Self.second)
+        let stalled = try leader(of: cluster)
+        let status = NodeStatusReader(
+            node: try #require(stalled.node), cluster: stalled.formed, member: stalled.member)
+        #expect(status.status().isHealthy)
+        stalled.maintenanceStuck = cluster.world.now
+        cluster.world.run(for: 4 * Self.second)
+        #expect(cluster.leader === stalled, "seed \(seed): a slow store is no reason yet")
+        let replaced = cluster.world.run(
+            for: 2 * Self.second, until: { cluster.leader.map { $0 !== stalled } ?? false })
+        #expect(replaced, "seed \(seed): still led by the node whose store stands still")
+        #expect(!status.status().isHealthy && status.status().problem?.contains("background work") == true)
+        #expect(stalled.diagnostics?.total(of: .maintenanceStalled) == 1)
+        cluster.world.run(
+            for: 3 * Self.second,
+            until: { stalled.node?.statuses.status(of: .keyValue)?.role == .leader })
+        #expect(cluster.leader !== stalled, "seed \(seed): it leads again while its store stands still")
+        stalled.maintenanceStuck = nil
+        #expect(cluster.world.run(for: 2 * Self.second, until: { status.status().isHealthy }), "seed \(seed)")
+    }
+
     @Test func aPauseIsNoticed() throws {
         let cluster = try SimulatedCluster(seed: 9)
         #expect(cluster.world.run(for: 5 * Self.second, until: { cluster.leader != nil }))

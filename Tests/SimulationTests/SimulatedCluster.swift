@@ -57,6 +57,8 @@ final class SimulatedNode: HostEnvironment {
     /// The process stands still, or its log's disk does, until then.
     var pausedUntil: UInt64 = 0
     var diskStalledUntil: UInt64 = 0
+    /// The store's background work stands still since then, and writers wait for it.
+    var maintenanceStuck: UInt64?
     private var storageSince: UInt64?
     /// Counts scheduled turns; only the newest one is run.
     private var schedule = 0
@@ -70,6 +72,7 @@ final class SimulatedNode: HostEnvironment {
 
     var isUp: Bool { node != nil }
     var counters: HostCounters? { inbox?.counters }
+    var diagnostics: Diagnostics? { inbox?.diagnostics }
 
     var stateHash: NodeStateHash? {
         guard let node, let inbox else { return nil }
@@ -177,6 +180,8 @@ final class SimulatedNode: HostEnvironment {
     }
 
     func storageBusySince() -> UInt64? { storageSince }
+
+    func maintenanceStuckSince() -> UInt64? { maintenanceStuck }
 
     func submit(_ work: SnapshotWork) {
         if work.isIndependent {

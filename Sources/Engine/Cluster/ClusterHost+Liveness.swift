@@ -2,6 +2,7 @@
 // peers' nodes are alive. The last is what lets idle groups sleep: one beat per pair of nodes stands for the heartbeats of
 // all of them (CockroachDB's store liveness, Redpanda's lightweight heartbeats).
 import Raft
+import Synchronization
 
 /// What is known of a peer's node.
 struct PeerLiveness {
@@ -78,23 +79,43 @@ extension ClusterHost {
     /// Once a tick: a node whose disk is stuck gives up what it leads, and seeks nothing until the disk answers again. Ticks
     /// and messages go on meanwhile, which is why nobody else would notice (etcd #13527, hashicorp/raft #666).
     func watchStorage() {
-        guard let since = environment.storageBusySince(), now > max(since, pauseEndedAt),
-            now - max(since, pauseEndedAt) > settings.storageStallLimit
-        else {
-            isStorageStalled = false
-            return
-        }
-        if isStorageStalled, now < nextStallNotice { return }
-        if !isStorageStalled {
-            isStorageStalled = true
+        let isStuck = hasLasted(since: environment.storageBusySince(), settings.storageStallLimit)
+        if isStuck, !isStorageStalled {
             storageStalls += 1
             HostCounters.add(to: inbox.counters.storageStalls)
         }
+        let isNew = isStuck && !isStorageStalled || watchMaintenance()
+        isStorageStalled = isStuck
+        guard isStorageStalled || isMaintenanceStalled, isNew || now >= nextStallNotice else { return }
         // Before the members' own memory of it (`stallTicks`) ends.
         nextStallNotice = now + UInt64(settings.raft.stallTicks) / 2 * settings.tickInterval
         for group in groups where group.core.role != .follower || !group.core.isAsleep {
             group.step(.storageStalled, outbox: outbox)
         }
+    }
+
+    /// Writers wait for a store that no longer works off what it took in: a leader in this state stops the service of the
+    /// whole cluster and would not be missed by anybody. True when it has just come to that.
+    private func watchMaintenance() -> Bool {
+        let since = environment.maintenanceStuckSince()
+        let isStuck = hasLasted(since: since, settings.maintenanceStallLimit)
+        defer { isMaintenanceStalled = isStuck }
+        guard isStuck != isMaintenanceStalled else { return false }
+        inbox.counters.maintenanceStalled.store(isStuck ? 1 : 0, ordering: .relaxed)
+        guard isStuck, let since else { return false }
+        let seconds = (now - since) / 1_000_000_000
+        inbox.diagnostics.report(
+            .maintenanceStalled,
+            "the store's background work has finished nothing for \(seconds) s although writes wait for it; "
+                + "this node gives up what it leads. Look at its disk and at its threads; a restart ends the wait")
+        return true
+    }
+
+    /// True when something that began then has been going on for longer than `limit`, pauses of this process not counted.
+    private func hasLasted(since: UInt64?, _ limit: UInt64) -> Bool {
+        guard let since else { return false }
+        let start = max(since, pauseEndedAt)
+        return now > start && now - start > limit
     }
 }
 

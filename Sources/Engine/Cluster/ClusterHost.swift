@@ -17,6 +17,9 @@ public final class ClusterHost {
         public var parkedMax = 16_384
         /// How long one operation on the log's disk may take before this node gives up what it leads.
         public var storageStallLimit: UInt64 = 500_000_000
+        /// How long the store's background work may finish nothing, while writers wait for it, before this node says that
+        /// it is not healthy and gives up what it leads. Far above what one piece of that work takes on a slow disk.
+        public var maintenanceStallLimit: UInt64 = 5_000_000_000
         public var raft = RaftCore.Settings()
         public var snapshots = SnapshotSettings()
         public init() { raft.quiesceTicks = 100 }
@@ -49,6 +52,7 @@ public final class ClusterHost {
     /// Times that the log's disk was stuck.
     public internal(set) var storageStalls: UInt64 = 0
     var isStorageStalled = false
+    var isMaintenanceStalled = false
     var nextStallNotice: UInt64 = 0
     /// What the controller's log declares, as far as this node has applied it.
     var membership: ClusterMembership

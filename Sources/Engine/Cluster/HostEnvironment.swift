@@ -27,11 +27,16 @@ public protocol HostEnvironment: AnyObject {
     /// Since when, on the clock of the host's turns, the oldest of the log writers' operations under way has been running;
     /// nil when none is. Tells a disk that is stuck from one that has much to do.
     func storageBusySince() -> UInt64?
+
+    /// Since when, on the same clock, the store's background work has finished nothing although writers wait for it; nil
+    /// when it gets on or has nothing to do.
+    func maintenanceStuckSince() -> UInt64?
 }
 
 extension HostEnvironment {
     public func canReach(_ peer: NodeID) -> Bool { true }
     public func storageBusySince() -> UInt64? { nil }
+    public func maintenanceStuckSince() -> UInt64? { nil }
 }
 
 /// One group's durable work of one turn: hard state, then a received snapshot, then truncation, then entries, then one sync.

@@ -9,12 +9,14 @@ public final class NodeStatusReader: NodeStatusService {
     private let clusterID: String
     private let members: MembershipTable
     private let member: Member
+    private let counters: HostCounters
     private let failure = Mutex<String?>(nil)
 
     public init(node: borrowing Node, cluster: FormedCluster, member: Member) {
         statuses = node.statuses
         clusterID = cluster.id
         members = node.host.members
+        counters = node.host.inbox.counters
         self.member = member
     }
 
@@ -31,11 +33,17 @@ public final class NodeStatusReader: NodeStatusService {
                 leader: nil, isLeader: false, isHealthy: false, problem: failure ?? "the node is starting")
         }
         let leader = members.address(of: group.leader)
+        let trouble = failure ?? stall ?? (leader == nil ? "no leader is known" : nil)
         return NodeStatus(
             nodeID: member.name, clusterID: clusterID, state: failure == nil ? "\(group.role)" : "failed",
             term: group.term,
             commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
-            isLeader: group.role == .leader, isHealthy: leader != nil && failure == nil,
-            problem: failure ?? (leader == nil ? "no leader is known" : nil))
+            isLeader: group.role == .leader, isHealthy: trouble == nil, problem: trouble)
+    }
+
+    /// Why writes wait for this node's store, when they wait for no good reason.
+    private var stall: String? {
+        guard counters.maintenanceStalled.load(ordering: .relaxed) != 0 else { return nil }
+        return "the store's background work makes no progress, and writes wait for it"
     }
 }

@@ -20,6 +20,9 @@ extension HostCounters {
         write("strata_host_pauses_total", .counter, "Gaps between turns that were longer than a few ticks.", pauses)
         write("strata_storage_stalls_total", .counter, "Times that the log's disk was stuck.", storageStalls)
         write(
+            "strata_maintenance_stalled", .gauge,
+            "1 while the store's background work finishes nothing although writes wait for it.", maintenanceStalled)
+        write(
             "strata_committed_commands_total", .counter,
             "Commands that clients were told are committed, by this node as leader.", committedCommands)
         write("strata_reads_total", .counter, "Reads that asked the leader for confirmation or by its lease.", reads)

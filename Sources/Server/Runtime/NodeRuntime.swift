@@ -39,6 +39,7 @@ final class NodeRuntime: Sendable {
     private let wakeup: Wakeup
     private let storage: [StorageThread]
     private let stopping = Atomic<Bool>(false)
+    private let maintenance = MaintenanceWatch()
     private let threads = Mutex<[WorkerThread]>([])
     private let logger: Logger
     private let metrics: NodeMetrics
@@ -83,8 +84,7 @@ final class NodeRuntime: Sendable {
             let host = WorkerThread(name: "strata-host") { [self] in
                 let environment = RuntimeEnvironment(
                     storage: storage, blocking: blocking, snapshotThread: snapshotThread,
-                    pieceThreads: pieceThreads, inbox: inbox,
-                    transport: transport)
+                    pieceThreads: pieceThreads, inbox: inbox, transport: transport, maintenance: maintenance)
                 do throws(NodeError) {
                     let node = try Node(
                         cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
@@ -141,14 +141,16 @@ final class NodeRuntime: Sendable {
     private func startMaintenance(of node: Node) {
         let store = node.store
         let topics = node.topics
-        let inbox = inbox
+        let (inbox, maintenance) = (inbox, maintenance)
+        maintenance.begin { store.needsBackpressure }
         let thread = WorkerThread(name: "strata-background") { [self] in
             let pause = Wakeup()
             var applied = store.applied.index
             var nextLook: UInt64 = 0
             while !stopping.load(ordering: .relaxed) {
                 do throws(StorageError) {
-                    while try store.performMaintenance(), !stopping.load(ordering: .relaxed) {}
+                    while try store.performMaintenance(), !stopping.load(ordering: .relaxed) { maintenance.progress() }
+                    maintenance.progress()
                 } catch {
                     let reason = "the store's background work failed: \(error)"
                     inbox.post(.run { $0.stop(because: reason) }, lane: .control)
@@ -176,11 +178,13 @@ private final class RuntimeEnvironment: HostEnvironment {
     private let pieceThreads: BlockingPool
     private let inbox: HostInbox
     private let transport: any PeerTransport
+    private let maintenance: MaintenanceWatch
 
     init(
         storage: [StorageThread], blocking: BlockingPool, snapshotThread: BlockingPool, pieceThreads: BlockingPool,
-        inbox: HostInbox, transport: any PeerTransport
+        inbox: HostInbox, transport: any PeerTransport, maintenance: MaintenanceWatch
     ) {
+        self.maintenance = maintenance
         self.snapshotThread = snapshotThread
         self.pieceThreads = pieceThreads
         self.storage = storage
@@ -216,4 +220,6 @@ private final class RuntimeEnvironment: HostEnvironment {
     func storageBusySince() -> UInt64? {
         storage.compactMap(\.busySince).min()
     }
+
+    func maintenanceStuckSince() -> UInt64? { maintenance.stuckSince() }
 }

@@ -1,27 +1,12 @@
-// Threads that may block: one class for the loops that a node runs beside the cooperative pool. A loop sleeps on a
-// semaphore until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
+// Threads that may block: one class for the loops that a node runs beside the cooperative pool. A loop sleeps (``Wakeup``)
+// until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
 import Dispatch
 import Foundation
 import Glibc
-import Synchronization
-
-/// Wakes a sleeping loop. Signals do not pile up beyond what the loop's own bookkeeping allows.
-final class Wakeup: Sendable {
-    private let semaphore = DispatchSemaphore(value: 0)
-
-    func wake() {
-        semaphore.signal()
-    }
-
-    /// Sleeps until woken or until `nanoseconds` have passed.
-    func sleep(nanoseconds: UInt64) {
-        _ = semaphore.wait(timeout: .now() + .nanoseconds(Int(min(nanoseconds, 1_000_000_000))))
-    }
-}
 
 /// A thread with a name, and a way to wait for its end.
 final class WorkerThread: Sendable {
-    private let finished = DispatchSemaphore(value: 0)
+    private let end = Occurrence()
 
     /// For threads that move snapshots: whoever answers a client goes first. Linux hands it on to threads that such a
     /// thread starts, so it must start none.
@@ -29,12 +14,12 @@ final class WorkerThread: Sendable {
 
     /// - Parameter niceness: of this thread alone, as in nice(2): Linux counts it per thread.
     init(name: String, niceness: Int32 = 0, _ body: @escaping @Sendable () -> Void) {
-        let finished = finished
+        let end = end
         let thread = Thread {
             // Where it is refused the thread runs like all others.
             if niceness > 0 { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, niceness) }
             body()
-            finished.signal()
+            end.happen()
         }
         thread.name = name
         thread.stackSize = 1 << 20
@@ -43,7 +28,7 @@ final class WorkerThread: Sendable {
 
     /// Waits for the thread's end; false when it has not ended in time.
     func join(seconds: Double) -> Bool {
-        finished.wait(timeout: .now() + seconds) == .success
+        end.wait(seconds: seconds)
     }
 }
 

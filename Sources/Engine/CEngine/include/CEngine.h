@@ -34,6 +34,13 @@ static inline uint32_t strata_thread_number(void) {
     return number != 0 ? number : strata_thread_number_assign();
 }
 
+// Sleeps while the 32-bit word is `expected`, until somebody wakes it or the monotonic clock (CLOCK_MONOTONIC) has reached the
+// deadline. May return early; the caller looks again. Never counts on the wall clock.
+void strata_wait_while(const void *word, uint32_t expected, uint64_t deadline_nanoseconds);
+
+// Wakes all who sleep on the word. Change the word before.
+void strata_wake_waiters(const void *word);
+
 // The C library's own allocator, also when another malloc (jemalloc) is linked over it. Pair each with __libc_free.
 void *__libc_malloc(size_t count);
 void *__libc_memalign(size_t alignment, size_t count);
