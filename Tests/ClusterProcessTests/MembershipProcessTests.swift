@@ -140,5 +140,103 @@ extension ProcessTests {
             #expect(written.failed == 0, "writes at the other nodes wait for the new leader, none fails")
             for number in written.acknowledged { #expect(try others[number % 2].get("w\(number)") == "v\(number)") }
         }
+
+        /// What a node says of where the members are: by its metadata and by its refusal of what only a leader does.
+        private func addresses(by node: TestNode, _ cluster: TestCluster) throws -> [String: String] {
+            let answer = try node.curl("HOST/cluster")
+            let object = try JSONSerialization.jsonObject(with: Data(answer.body.utf8)) as? [String: Any]
+            var found: [String: String] = [:]
+            for member in object?["members"] as? [[String: Any]] ?? [] {
+                found[member["name"] as? String ?? ""] = member["address"] as? String
+            }
+            return found
+        }
+
+        @Test(arguments: ["tcp", "grpc"])
+        func aMemberThatComesBackAtAnotherAddressCountsAndIsFoundThere(transport: String) throws {
+            let cluster = try TestCluster()
+            for node in cluster.nodes { node.extraArguments = ["--transport", transport] }
+            try cluster.start()
+            let (first, moved, third) = (cluster.nodes[0], cluster.nodes[1], cluster.nodes[2])
+            #expect(try first.set("before", "1") == 200)
+            _ = try moved.stop()
+            let old = moved.grpc
+            moved.grpc = try freePort()
+            try moved.start()
+            // With the third gone the two have a quorum only if they found each other.
+            try third.kill()
+            try eventually("two of three write") { try first.set("after", "2") == 200 }
+            #expect(try moved.get("before") == "1")
+            try eventually("both know the new address") {
+                try [first, moved].allSatisfy {
+                    try addresses(by: $0, cluster)["node2"] == "127.0.0.1:\(moved.grpc)"
+                }
+            }
+            // A leader hint is the new address: a produce through the other node goes there.
+            _ = try command("transfer node2", first, cluster)
+            try eventually("node2 leads") { try first.status()["leader"] as? String == "node2" }
+            let produced = try Program.shell(
+                "Server produce --topic t --message found --endpoint :\(first.grpc)", folder: cluster.folder.path)
+            #expect(produced.status == 0, "\(produced.errors)")
+            // The third comes back with the old address in --peers and in its record.
+            try third.start()
+            try eventually("the third learns it too") {
+                try third.get("after") == "2"
+                    && (try addresses(by: third, cluster)["node2"]) == "127.0.0.1:\(moved.grpc)"
+            }
+            try first.kill()
+            try eventually("the moved one and the third are a quorum") { try third.set("last", "3") == 200 }
+            // And so after a restart of the third alone, from what it stored.
+            try third.kill()
+            try third.start()
+            try eventually("it is found again") { try third.get("last") == "3" }
+            let identity = try Data(
+                contentsOf: URL(fileURLWithPath: "\(cluster.folder.path)/node3/node/node.json"))
+            let stored = try JSONSerialization.jsonObject(with: identity) as? [String: Any]
+            let addresses = (stored?["members"] as? [[String: Any]] ?? []).compactMap { $0["address"] as? String }
+            #expect(addresses.contains("127.0.0.1:\(moved.grpc)") && !addresses.contains("127.0.0.1:\(old)"))
+        }
+
+        @Test func aWholeClusterComesBackAtNewAddresses() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            #expect(try cluster.nodes[0].set("a", "1") == 200)
+            for node in cluster.nodes { _ = try node.stop() }
+            for node in cluster.nodes { node.grpc = try freePort() }
+            for node in cluster.nodes { node.peers = cluster.nodes.filter { $0 !== node }.map(\.grpc) }
+            for node in cluster.nodes { try node.start() }
+            try cluster.waitForLeader()
+            #expect(try cluster.nodes[1].get("a") == "1")
+            let wanted = Dictionary(uniqueKeysWithValues: cluster.nodes.map { ($0.name, "127.0.0.1:\($0.grpc)") })
+            try eventually("all know all new addresses") {
+                try cluster.nodes.allSatisfy { try addresses(by: $0, cluster) == wanted }
+            }
+            // From now on the hints are not needed.
+            for node in cluster.nodes { _ = try node.stop() }
+            for node in cluster.nodes { node.peers = [] }
+            for node in cluster.nodes { try node.start() }
+            try cluster.waitForLeader()
+            #expect(try cluster.nodes[2].set("b", "2") == 200)
+        }
+
+        @Test func twoMembersSwapTheirAddresses() throws {
+            let cluster = try TestCluster()
+            try cluster.start()
+            let (first, second, third) = (cluster.nodes[0], cluster.nodes[1], cluster.nodes[2])
+            #expect(try first.set("a", "1") == 200)
+            _ = try second.stop()
+            _ = try third.stop()
+            (second.grpc, third.grpc) = (third.grpc, second.grpc)
+            (second.peers, third.peers) = ([first.grpc, third.grpc], [first.grpc, second.grpc])
+            try second.start()
+            try third.start()
+            let wanted = Dictionary(uniqueKeysWithValues: cluster.nodes.map { ($0.name, "127.0.0.1:\($0.grpc)") })
+            try eventually("all know who is where") {
+                try cluster.nodes.allSatisfy { try addresses(by: $0, cluster) == wanted }
+            }
+            for (number, node) in cluster.nodes.enumerated() { #expect(try node.set("k\(number)", "v") == 200) }
+            try first.kill()
+            try eventually("the two that swapped are a quorum") { try second.set("b", "2") == 200 }
+        }
     }
 }

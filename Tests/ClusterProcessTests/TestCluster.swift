@@ -5,7 +5,8 @@ import TestSupport
 /// One node's command line and, while it runs, its process.
 final class TestNode {
     let name: String
-    let grpc: Int
+    /// Another one moves the node at its next start.
+    var grpc: Int
     let http: Int
     let resp: Int
     let folder: String

@@ -64,7 +64,7 @@ import Testing
     @Test func commandsSurviveTheirEncoding() {
         let commands: [MembershipCommand] = [
             .add(.joining(name: "d", incarnation: "x", address: "d:1"), .learner), .remove(name: "a"),
-            .setRole(name: "b", .voter),
+            .setRole(name: "b", .voter), .move(name: "a", incarnation: "1", address: "elsewhere:2"),
         ]
         for command in commands {
             #expect(MembershipCommand(command.encoded[...]) == command)
@@ -87,6 +87,40 @@ import Testing
         #expect(membership.apply(.remove(name: "nobody"), at: 14) != nil)
         for name in ["a", "b", "c"] { #expect(membership.apply(.remove(name: name), at: 15) == nil) }
         #expect(membership.apply(.remove(name: "d"), at: 16) != nil, "the last voter stays")
+    }
+
+    @Test func aMemberMovesByItsIncarnationOnly() {
+        var membership = ClusterMembership(founders: Self.founders)
+        func move(_ name: String, _ incarnation: String, _ address: String, at index: UInt64) -> RequestError? {
+            membership.apply(.move(name: name, incarnation: incarnation, address: address), at: index)
+        }
+        let before = membership.initial.configuration
+        #expect(move("b", "1", "elsewhere:2", at: 5) == nil)
+        #expect(membership.member(named: "b")?.member.address == "elsewhere:2" && membership.version == 5)
+        #expect(membership.member(named: "b")?.member.id == Member.nodeID(for: "b"))
+        #expect(membership.initial.configuration == before, "nobody votes otherwise for it")
+        #expect(move("b", "1", "elsewhere:2", at: 6) == nil, "the same again is no error")
+        #expect(membership.version == 5)
+        #expect(move("b", "2", "elsewhere:3", at: 7) != nil, "another data folder is another node")
+        #expect(move("nobody", "1", "elsewhere:3", at: 8) != nil)
+        #expect(move("b", "1", "", at: 9) != nil)
+        #expect(move("b", "1", String(repeating: "x", count: 513), at: 10) != nil)
+        #expect(membership.member(named: "b")?.member.address == "elsewhere:2" && membership.version == 5)
+        // Two that swap have one address for a moment.
+        #expect(move("a", "1", "elsewhere:2", at: 11) == nil && move("b", "1", "a:1", at: 12) == nil)
+        #expect(membership.version == 12)
+    }
+
+    @Test func aNodeKnowsItsOwnAddressBeforeTheRecordDoes() {
+        var own = Self.member("b")
+        own.address = "elsewhere:2"
+        var membership = ClusterMembership(founders: Self.founders)
+        let table = MembershipTable(membership, own: own)
+        #expect(table.address(of: own.id)?.address == "elsewhere:2")
+        #expect(table.address(of: Member.nodeID(for: "a"))?.address == "a:1")
+        #expect(membership.apply(.remove(name: "a"), at: 3) == nil)
+        table.take(membership)
+        #expect(table.address(of: own.id)?.address == "elsewhere:2" && table.current.version == 3)
     }
 
     private func next(

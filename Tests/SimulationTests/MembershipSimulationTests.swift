@@ -196,4 +196,49 @@ import Testing
         for _ in 0..<5 { try churn.changeMembers() }
         try churn.check()
     }
+
+    /// What a node's record says of where a member is reached.
+    private func recorded(_ member: SimulatedNode, by node: SimulatedNode) -> String? {
+        node.node?.host.members.current.member(member.member.id)?.member.address
+    }
+
+    @Test(arguments: (0..<8).map { UInt64($0) })
+    func aMemberThatRestartsAtAnotherAddressIsRecordedThereByAMajority(seed: UInt64) throws {
+        let churn = try Churn(seed: seed)
+        let cluster = churn.cluster
+        _ = churn.write(for: 1_500_000_000)
+        let moved = try #require(cluster.nodes.randomElement(using: &churn.world.random))
+        let others = cluster.nodes.filter { $0 !== moved }
+        for address in ["elsewhere:7", "elsewhere:8", "\(moved.member.name):1"] {
+            moved.crash()
+            moved.member.address = address
+            // The third is dead: the two that are left are the quorum.
+            others[0].crash()
+            try moved.start()
+            let isRecorded = churn.write(for: 10_000_000_000) {
+                [moved, others[1]].allSatisfy { recorded(moved, by: $0) == address }
+            }
+            #expect(isRecorded, "seed \(seed): \(address) is not in the record")
+            try others[0].start()
+            let isKnown = churn.write(for: 10_000_000_000) { recorded(moved, by: others[0]) == address }
+            #expect(isKnown, "seed \(seed): the third does not learn \(address)")
+        }
+        try churn.check()
+    }
+
+    @Test(arguments: (0..<4).map { UInt64($0) })
+    func allMembersRestartAtEachOthersAddresses(seed: UInt64) throws {
+        let churn = try Churn(seed: seed)
+        let nodes = churn.cluster.nodes
+        _ = churn.write(for: 1_500_000_000)
+        for node in nodes { node.crash() }
+        let addresses = nodes.map(\.member.address)
+        for (number, node) in nodes.enumerated() { node.member.address = addresses[(number + 1) % nodes.count] }
+        for node in nodes { try node.start() }
+        let isRecorded = churn.write(for: 20_000_000_000) {
+            nodes.allSatisfy { node in nodes.allSatisfy { recorded($0, by: node) == $0.member.address } }
+        }
+        #expect(isRecorded, "seed \(seed): the record does not have the new addresses")
+        try churn.check()
+    }
 }

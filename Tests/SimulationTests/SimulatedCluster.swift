@@ -35,7 +35,8 @@ final class WakeFlag: Sendable {
 }
 
 final class SimulatedNode: HostEnvironment {
-    let member: Member
+    /// The address may be another one after a restart; the rest is the node.
+    var member: Member
     let fileSystem: SimulatedFileSystem
     unowned let cluster: SimulatedCluster
     /// What a handshake told it.

@@ -1,5 +1,5 @@
 // From the members that the controller's log declares to those of every group: the host hears of a new declaration, its
-// leaders approach it, and a node that is no member any more hands over and ends. A declaration that is older than what a
+// leaders approach it, a node that moved says where it is, and a node that is no member any more hands over and ends. A declaration that is older than what a
 // group has already acted on is history (a node replays the controller's log when it starts) and changes nothing.
 public import Raft
 
@@ -10,6 +10,8 @@ extension ClusterHost {
     static let farewellNanoseconds: UInt64 = 1_000_000_000
     /// A removed node ends after this at the latest, whether its groups have let it go or not.
     static let departureNanoseconds: UInt64 = 3_000_000_000
+    /// Between two tries of a node to have its new address recorded.
+    static let moveInterval: UInt64 = 500_000_000
 
     /// The controller's log declares other members. Called on the host's thread, in log order.
     public func declare(_ membership: ClusterMembership) {
@@ -39,11 +41,28 @@ extension ClusterHost {
                 group.approach(membership, mayRemove: mayRemove, outbox: outbox)
             }
         }
+        recordOwnAddress()
         guard let due = departureDue else { return }
         let isGone = groups.allSatisfy { !$0.core.configuration.members.contains(member.id) }
         guard isGone || now >= due else { return }
         departureDue = .max
         departed()
+    }
+
+    /// A node that was started at another address than the members' record has declares that to the controller, until the
+    /// record says so. It alone does: two observers could contradict each other. What it has not applied yet can only make
+    /// it say so once too often, which changes nothing.
+    private func recordOwnAddress() {
+        guard now >= nextMove, let recorded = membership.member(member.id)?.member, recorded.address != member.address,
+            recorded.incarnation == member.incarnation, let controller = group(.controller),
+            controller.core.leader != nil, controller.applied == controller.commit
+        else { return }
+        nextMove = now + Self.moveInterval
+        let command = MembershipCommand.move(
+            name: member.name, incarnation: member.incarnation, address: member.address)
+        var proposal = Proposal(payload: command.encoded) { _ in }
+        proposal.deadline = now + settings.requestTimeout
+        take(proposal, for: .controller)
     }
 
     /// Who leads, votes and learns in each group, as this node sees it.

@@ -59,6 +59,8 @@ public final class ClusterHost {
     var nextApproach: UInt64 = 0
     var removalsDue: UInt64 = 0
     var departureDue: UInt64?
+    /// When this node may say again that it is reached at another address than the members' record has.
+    var nextMove: UInt64 = 0
     /// Told of every declaration, on the host's thread; old ones too, when the controller's log is replayed.
     public var membershipObserver: (ClusterMembership) -> Void = { _ in }
     /// Told once when this node has been removed and has nothing left to do.

@@ -38,9 +38,14 @@ public enum MembershipCommand: Hashable, Sendable {
     case add(Member, MemberRole)
     case remove(name: String)
     case setRole(name: String, MemberRole)
+    /// A member is reached at another address. It says so itself, with its incarnation, so that only the very data folder
+    /// that is the member can move it.
+    case move(name: String, incarnation: String, address: String)
 
     /// The first byte of an encoded command; the controller's other commands begin with others.
-    public static let tags: ClosedRange<UInt8> = 2...4
+    public static let tags: ClosedRange<UInt8> = 2...5
+    /// Bytes of an address; host names have at most 253.
+    public static let addressBytesMax = 512
 
     /// `u8 tag | u8 role | u64 id | name | incarnation | address`, each text with a u32 length; little endian.
     public var encoded: [UInt8] {
@@ -56,6 +61,7 @@ public enum MembershipCommand: Hashable, Sendable {
             write(2, role, member.id.rawValue, [member.name, member.incarnation, member.address])
         case .remove(let name): write(3, .voter, 0, [name, "", ""])
         case .setRole(let name, let role): write(4, role, 0, [name, "", ""])
+        case .move(let name, let incarnation, let address): write(5, .voter, 0, [name, incarnation, address])
         }
         return writer.bytes
     }
@@ -74,6 +80,7 @@ public enum MembershipCommand: Hashable, Sendable {
             self = .add(member, role)
         case 3: self = .remove(name: text(name))
         case 4: self = .setRole(name: text(name), role)
+        case 5: self = .move(name: text(name), incarnation: text(incarnation), address: text(address))
         default: return nil
         }
     }
@@ -139,9 +146,32 @@ public struct ClusterMembership: Hashable, Sendable {
             for position in members.indices where members[position].member.name == name {
                 members[position].role = role
             }
+        case .move(let name, let incarnation, let address):
+            guard let position = members.firstIndex(where: { $0.member.name == name }) else { return unknown(name) }
+            guard members[position].member.incarnation == incarnation else {
+                return .invalid(
+                    .membership, "\(name) is a member with another data folder; only that one may change its address")
+            }
+            guard (1...MembershipCommand.addressBytesMax).contains(address.utf8.count) else {
+                return .invalid(
+                    .membership,
+                    "an address has 1 to \(MembershipCommand.addressBytesMax) bytes, not \(address.utf8.count)")
+            }
+            // Two members that swap their addresses have the same one for a moment: that is no fault.
+            if members[position].member.address == address { return nil }
+            members[position].member.address = address
         }
         version = index
         return nil
+    }
+
+    /// The same members, one of them at another address; the version stays. For what a node knows before the log says it.
+    public func reaching(_ id: NodeID, at address: String) -> ClusterMembership {
+        var membership = self
+        for position in members.indices where members[position].member.id == id {
+            membership.members[position].member.address = address
+        }
+        return membership
     }
 
     private func unknown(_ name: String) -> RequestError {
@@ -158,9 +188,12 @@ public struct ClusterMembership: Hashable, Sendable {
 /// The members as every thread of a node may read them; written on the host's thread only.
 public final class MembershipTable: Sendable {
     private let content: Mutex<ClusterMembership>
+    /// This node, which knows its own address better than the log does until the log has it.
+    private let own: Member?
 
-    public init(_ membership: ClusterMembership) {
-        content = Mutex(membership)
+    public init(_ membership: ClusterMembership, own: Member? = nil) {
+        self.own = own
+        content = Mutex(own.map { membership.reaching($0.id, at: $0.address) } ?? membership)
     }
 
     public var current: ClusterMembership {
@@ -169,6 +202,7 @@ public final class MembershipTable: Sendable {
 
     /// Takes what the controller's log says, unless that is older than what the node knew when it started.
     func take(_ membership: ClusterMembership) {
+        let membership = own.map { membership.reaching($0.id, at: $0.address) } ?? membership
         content.withLock { if membership.version >= $0.version { $0 = membership } }
     }
 

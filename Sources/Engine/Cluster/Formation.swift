@@ -56,7 +56,20 @@ public struct FormedCluster: Hashable, Sendable {
         membership.removed.contains { $0.name == member.name && $0.incarnation == member.incarnation }
     }
 
-    /// Why a node may not talk to this cluster; nil when it may.
+    /// What a refused node is told: that it does not belong, and what its operator may have got wrong. One sentence for
+    /// every reason and without names or ids, so that a stranger learns nothing from it; the reason itself is for the log.
+    public static let strangerSentence =
+        "it is no member of the cluster that answers there: the address may be wrong, the node may have to be started with "
+        + "--join and added, or its data folder was wiped or replaced; the log of the node that answered says which"
+
+    /// What the caller of a refused handshake is told. One that was a member with this data folder hears of its removal.
+    public func told(_ view: PeerView) -> String? {
+        guard let refusal = refusal(of: view) else { return nil }
+        return hasRemoved(view.member) ? refusal : Self.strangerSentence
+    }
+
+    /// Why a node may not talk to this cluster, for the log; nil when it may. The check is against mistakes: whoever knows
+    /// a member's name and incarnation passes for it.
     public func refusal(of view: PeerView) -> String? {
         let name = view.member.name
         if let other = view.clusterID, other != id {
@@ -104,7 +117,12 @@ public struct Formation: Sendable {
     /// Takes in what a peer said. Returns why the two can't form one cluster, nil when they can.
     public mutating func hear(_ view: PeerView) -> String? {
         if isJoining {
-            guard view.clusterID != nil, view.members.contains(member) else { return nil }
+            // Whatever the address: it may have been started at another one since it was added.
+            guard view.clusterID != nil,
+                view.members.contains(where: {
+                    $0.id == member.id && $0.name == member.name && $0.incarnation == member.incarnation
+                })
+            else { return nil }
         } else if let id = view.clusterID {
             if let refusal = FormedCluster(id: id, members: view.members).refusal(
                 of: PeerView(member: member, clusterID: nil, members: known, expected: expected))
@@ -126,9 +144,21 @@ public struct Formation: Sendable {
                 return "\(view.member.name) would be node \(known.count + 1) of \(expected)"
             }
         }
+        // The first words of a peer name nobody else, see PeerDirectory; they don't take back what it said before.
+        if view.members.isEmpty, heard.contains(where: { $0.member == view.member }) { return nil }
         heard.removeAll { $0.member.name == view.member.name }
         heard.append(view)
         return nil
+    }
+
+    /// What the sender of a refused view is told: nothing of this node and of those it has heard of.
+    public func told(_ view: PeerView) -> String {
+        if view.member.name == member.name { return "two nodes have the same name; give each its own --id" }
+        if view.expected != expected {
+            return "it expects \(view.expected) nodes and the node there expects \(expected); name the same nodes in "
+                + "--peers everywhere"
+        }
+        return FormedCluster.strangerSentence
     }
 
     /// The cluster, once every expected node has said that it knows exactly the same nodes, or one that has already formed

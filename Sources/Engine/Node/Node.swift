@@ -49,7 +49,7 @@ public final class Node {
         let statuses = StatusTable()
         let topics = TopicTable()
         let host = ClusterHost(
-            member: member, members: MembershipTable(cluster.membership), founders: cluster.founders,
+            member: member, members: MembershipTable(cluster.membership, own: member), founders: cluster.founders,
             settings: options.settings, seed: options.seed, inbox: inbox, environment: environment
         ) { group, status in
             statuses.set(status, of: group)

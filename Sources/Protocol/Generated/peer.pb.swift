@@ -129,7 +129,7 @@ public nonisolated struct Strata_V1_HandshakeResponse: Sendable {
   /// Not empty: the caller does not belong here, and why.
   public var refusal: String = String()
 
-  /// The caller was a member with this data folder and is none any more: it must stop.
+  /// The caller can't become a member as it is, or is none any more: it must stop.
   public var removed: Bool = false
 
   public var unknownFields = SwiftProtobuf.UnknownStorage()

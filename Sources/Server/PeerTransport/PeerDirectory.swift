@@ -1,7 +1,26 @@
 // Who this node is to its peers, and whom it lets in: the forming cluster at first, then the formed one, whose members come
-// and go. Shared by both sides of the handshake, on every transport.
+// and go and move. Shared by both sides of the handshake, on every transport. Must never name the members to a caller that
+// has not shown that it is one, or that it forms a cluster with this node.
 import Cluster
+import Raft
 import Synchronization
+
+/// Why a peer and this node don't belong together.
+struct PeerRefusalReason: Hashable, Sendable {
+    /// For this node's own log.
+    var why: String
+    /// For the other side: without names and ids, unless it belonged here once.
+    var told: String
+}
+
+/// How much a node says of itself in a handshake.
+enum PeerDisclosure: Hashable, Sendable {
+    case nothing
+    /// Its own name, incarnation, cluster and address: what a member must show to be let in.
+    case itself
+    /// The members too.
+    case everything
+}
 
 final class PeerDirectory: Sendable {
     private enum Phase {
@@ -15,6 +34,8 @@ final class PeerDirectory: Sendable {
         var watching: [AsyncStream<Void>.Continuation] = []
         /// Nodes that asked to be added, newest last.
         var applicants: [Member] = []
+        /// Members that said in a handshake that they are reached elsewhere than the record has it, until it has.
+        var moved: [NodeID: String] = [:]
     }
 
     /// More nodes than this don't wait to be added; the oldest is forgotten.
@@ -40,6 +61,36 @@ final class PeerDirectory: Sendable {
     var tcpPort: Int {
         get { boundPort.load(ordering: .relaxed) }
         set { boundPort.store(newValue, ordering: .relaxed) }
+    }
+
+    /// What this node says of itself to whoever may hear that much; nil when that is nothing.
+    func view(_ disclosure: PeerDisclosure) -> PeerView? {
+        if disclosure == .nothing { return nil }
+        var view = view
+        if disclosure == .itself { (view.members, view.founders) = ([], []) }
+        return view
+    }
+
+    /// What a caller may hear that was let in, or not: see ``hear(_:mayApply:)``.
+    func disclosure(to caller: PeerView, isRefused: Bool) -> PeerDisclosure {
+        if isRefused { return .nothing }
+        switch state.withLock({ $0.phase }) {
+        case .formed(let cluster): return cluster.refusal(of: caller) == nil ? .everything : .nothing
+        case .forming:
+            // A member of the cluster that this node waits for must recognise it.
+            if caller.clusterID != nil { return .itself }
+            return isJoining || caller.isJoining ? .nothing : .everything
+        }
+    }
+
+    /// Where the other members are reached.
+    var addresses: [(name: String, address: String)] {
+        state.withLock { state in
+            guard case .formed(let cluster) = state.phase else { return [] }
+            return cluster.members.filter { $0.name != member.name }.map {
+                ($0.name, state.moved[$0.id] ?? $0.address)
+            }
+        }
     }
 
     /// What this node says of itself.
@@ -70,6 +121,9 @@ final class PeerDirectory: Sendable {
         let (cluster, watching) = state.withLock { state -> (FormedCluster?, [AsyncStream<Void>.Continuation]) in
             guard case .formed(var cluster) = state.phase, cluster.take(membership) else { return (nil, []) }
             state.phase = .formed(cluster)
+            for member in cluster.members where state.moved[member.id] == member.address {
+                state.moved[member.id] = nil
+            }
             state.applicants.removeAll { applicant in cluster.members.contains { $0.id == applicant.id } }
             return (cluster, state.watching)
         }
@@ -92,35 +146,54 @@ final class PeerDirectory: Sendable {
 
     /// Takes in what a peer says. Returns why the two don't belong together, nil when they do.
     /// - Parameter mayApply: a node that wants to be added is heard, though it is no member. For handshakes only.
-    func hear(_ view: PeerView, mayApply: Bool = false) -> String? {
-        let (refusal, formed, waiting) = state.withLock {
-            state -> (String?, FormedCluster?, [AsyncStream<FormedCluster>.Continuation]) in
+    func hear(_ view: PeerView, mayApply: Bool = false) -> PeerRefusalReason? {
+        let (refusal, watching, formed, waiting) = state.withLock { state in
             switch state.phase {
             case .formed(let cluster):
-                if mayApply, view.isJoining, cluster.membership.member(named: view.member.name) == nil,
-                    !cluster.hasRemoved(view.member)
-                {
-                    state.applicants.removeAll { $0.name == view.member.name }
-                    state.applicants.append(view.member)
-                    if state.applicants.count > Self.applicantsMax { state.applicants.removeFirst() }
-                    return (nil, nil, [])
-                }
-                return (cluster.refusal(of: view), nil, [])
+                let (refusal, isMoved) = Self.hear(view, mayApply: mayApply, cluster, &state)
+                return (refusal, isMoved ? state.watching : [], FormedCluster?.none, Continuations())
             case .forming(var formation):
-                let refusal = formation.hear(view)
+                let refusal = formation.hear(view).map {
+                    PeerRefusalReason(why: $0, told: formation.told(view))
+                }
                 guard let cluster = formation.outcome else {
                     state.phase = .forming(formation)
-                    return (refusal, nil, [])
+                    return (refusal, [], nil, [])
                 }
                 state.phase = .formed(cluster)
                 let waiting = state.waiting
                 state.waiting = []
-                for continuation in state.watching { continuation.yield() }
-                return (refusal, cluster, waiting)
+                return (refusal, state.watching, cluster, waiting)
             }
         }
+        for continuation in watching { continuation.yield() }
         if let formed { for continuation in waiting { continuation.yield(formed) } }
         return refusal
+    }
+
+    private typealias Continuations = [AsyncStream<FormedCluster>.Continuation]
+
+    /// What a formed cluster makes of a peer's words: a refusal, an applicant, or a member that may have moved.
+    private static func hear(
+        _ view: PeerView, mayApply: Bool, _ cluster: FormedCluster, _ state: inout State
+    ) -> (refusal: PeerRefusalReason?, isMoved: Bool) {
+        if mayApply, view.isJoining, cluster.membership.member(named: view.member.name) == nil,
+            !cluster.hasRemoved(view.member)
+        {
+            state.applicants.removeAll { $0.name == view.member.name }
+            state.applicants.append(view.member)
+            if state.applicants.count > applicantsMax { state.applicants.removeFirst() }
+            return (nil, false)
+        }
+        if let why = cluster.refusal(of: view) {
+            return (PeerRefusalReason(why: why, told: cluster.told(view) ?? why), false)
+        }
+        guard let known = cluster.membership.member(named: view.member.name)?.member else { return (nil, false) }
+        let before = state.moved[known.id]
+        let isElsewhere = view.member.address != known.address
+        let isUsable = (try? ListenAddress(parsing: view.member.address)) != nil
+        state.moved[known.id] = isElsewhere && isUsable ? view.member.address : nil
+        return (nil, state.moved[known.id] != before)
     }
 
     /// The formed cluster, now or once it exists; nil when the task is cancelled before.

@@ -73,9 +73,8 @@ final class PeerNetwork: PeerTransport {
     /// way than its own address; who answers there is checked all the same.
     private func wanted(_ given: [ListenAddress], _ named: [String: ListenAddress]) -> [ListenAddress] {
         var addresses = given
-        for member in directory.cluster?.members ?? [] where member.name != directory.member.name {
-            guard named[member.name] == nil else { continue }
-            if let address = try? ListenAddress(parsing: member.address), !addresses.contains(address) {
+        for (name, text) in directory.addresses where named[name] == nil && text != directory.member.address {
+            if let address = try? ListenAddress(parsing: text), !addresses.contains(address) {
                 addresses.append(address)
             }
         }
@@ -106,7 +105,7 @@ final class PeerNetwork: PeerTransport {
         if kind == .tcp {
             let (member, tcpPort) = try await handshake(at: address)
             if tcpPort != 0 {
-                let identity = Strata_V1_PeerIdentity(directory)
+                let identity = Strata_V1_PeerIdentity(directory, .itself)
                 let channel = try await TCPPeerChannel(
                     host: address.host, port: tcpPort, identity: identity, group: group)
                 return try await serve(channel, to: member, at: address)
@@ -115,7 +114,7 @@ final class PeerNetwork: PeerTransport {
         try await withGRPCClient(transport: clientTransport(to: address)) { client in
             let peer = Strata_V1_Peer.Client(wrapping: client)
             let (member, _) = try await shakeHands(with: peer)
-            let identity = Strata_V1_PeerIdentity(directory)
+            let identity = Strata_V1_PeerIdentity(directory, .itself)
             try await withGRPCClient(transport: clientTransport(to: address)) { snapshotClient in
                 let channel = GRPCPeerChannel(
                     peer: peer, snapshotPeer: Strata_V1_Peer.Client(wrapping: snapshotClient), identity: identity)
@@ -178,19 +177,27 @@ final class PeerNetwork: PeerTransport {
         var options = CallOptions.defaults
         options.waitForReady = false
         options.timeout = .seconds(2)
+        // Who the others are is said only to one that has shown who it is.
+        var disclosure = PeerDisclosure.itself
         while true {
             let answer = try await peer.handshake(
-                .with { $0.identity = Strata_V1_PeerIdentity(directory) }, options: options)
+                .with { $0.identity = Strata_V1_PeerIdentity(directory, disclosure) }, options: options)
             let view = answer.identity.view
             let wasFormed = view.clusterID != nil
-            if let reason = answer.identity.formRefusal ?? (answer.refusal.isEmpty ? nil : answer.refusal) {
+            if let reason = answer.identity.versionRefusal ?? (answer.refusal.isEmpty ? nil : answer.refusal) {
                 throw PeerRefusal(
                     reason: reason, isFinal: wasFormed && directory.cluster == nil || answer.removed)
             }
-            if let reason = directory.hear(view) {
-                throw PeerRefusal(reason: reason, isFinal: wasFormed && directory.cluster == nil)
+            if answer.identity.hasName {
+                if view.member.id == directory.member.id, view.member.incarnation == directory.member.incarnation {
+                    throw PeerRefusal(reason: "this node itself answers there", isFinal: false)
+                }
+                if let reason = directory.hear(view) {
+                    throw PeerRefusal(reason: reason.why, isFinal: wasFormed && directory.cluster == nil)
+                }
+                if directory.cluster != nil, wasFormed { return (view.member, Int(answer.identity.tcpPort)) }
+                disclosure = .everything
             }
-            if directory.cluster != nil, wasFormed { return (view.member, Int(answer.identity.tcpPort)) }
             try await Task.sleep(for: directory.isJoining ? Self.joiningPause : .milliseconds(30))
         }
     }

@@ -62,9 +62,11 @@ struct NodeService: Service {
             options.storage.hashLog.seed = UInt64.random(in: .min ... .max)
             options.storage.hashLog.allocator = switches.allocator
             if cluster.hasRemoved(directory.member) { return removal(from: cluster.id) }
-            guard let member = cluster.members.first(where: { $0.id == directory.member.id }) else {
+            guard var member = cluster.members.first(where: { $0.id == directory.member.id }) else {
                 return .refused("this node is not a member of the cluster that formed")
             }
+            // It may have been started at another address than the record has.
+            member.address = directory.member.address
             let fatal = fatal
             let services = try await runtime.start(
                 cluster: cluster, member: member, options: options, transport: transport, fileSystem: fileSystem,

@@ -8,9 +8,11 @@ import SwiftProtobuf
 let peerProtocolVersion: UInt32 = 2
 
 extension Strata_V1_PeerIdentity {
-    init(_ directory: PeerDirectory) {
+    /// - Parameter disclosure: how much the other side may hear; of `nothing` the protocol's version is left.
+    init(_ directory: PeerDirectory, _ disclosure: PeerDisclosure) {
         self.init()
-        let view = directory.view
+        protocolVersion = peerProtocolVersion
+        guard let view = directory.view(disclosure) else { return }
         tcpPort = UInt32(directory.tcpPort)
         nodeID = view.member.name
         incarnation = view.member.incarnation
@@ -21,7 +23,6 @@ extension Strata_V1_PeerIdentity {
         members = view.members.map { Strata_V1_PeerMember($0) }
         founders = view.founders.map { Strata_V1_PeerMember($0) }
         expectedMembers = UInt32(view.expected)
-        protocolVersion = peerProtocolVersion
     }
 
     var view: PeerView {
@@ -33,12 +34,19 @@ extension Strata_V1_PeerIdentity {
         return view
     }
 
+    /// The sender speaks this node's protocol.
+    var versionRefusal: String? {
+        protocolVersion == peerProtocolVersion
+            ? nil
+            : "it speaks version \(protocolVersion) of the peer protocol, this node version \(peerProtocolVersion)"
+    }
+
+    /// The sender says who it is.
+    var hasName: Bool { !nodeID.isEmpty && !incarnation.isEmpty && raftID != 0 }
+
     /// Why this can't be a peer whatever the cluster says.
-    var formRefusal: String? {
-        if protocolVersion != peerProtocolVersion {
-            return "it speaks version \(protocolVersion) of the peer protocol, this node version \(peerProtocolVersion)"
-        }
-        return nodeID.isEmpty || incarnation.isEmpty || raftID == 0 ? "it does not say who it is" : nil
+    var formRefusal: PeerRefusalReason? {
+        (versionRefusal ?? (hasName ? nil : "it does not say who it is")).map { PeerRefusalReason(why: $0, told: $0) }
     }
 }
 

@@ -1,5 +1,5 @@
 // The receiving side of the gRPC peer transport: lets peers in by their identity and hands their messages to the host. A
-// stranger gets a refusal that says why and is logged; no message of it reaches the host.
+// stranger gets a refusal that names nobody, the log says why; no message of it reaches the host.
 import Cluster
 import GRPCCore
 import Logging
@@ -14,14 +14,20 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
     func handshake(
         request: Strata_V1_HandshakeRequest, context: ServerContext
     ) async throws -> Strata_V1_HandshakeResponse {
-        let refusal = request.identity.formRefusal ?? directory.hear(request.identity.view, mayApply: true)
+        let view = request.identity.view
+        let refusal = request.identity.formRefusal ?? directory.hear(view, mayApply: true)
         if let refusal {
-            logger.warning("refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal)"])
+            logger.warning(
+                "refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal.why)"])
         }
+        let cluster = directory.cluster
         return .with {
-            $0.identity = Strata_V1_PeerIdentity(directory)
-            $0.refusal = refusal ?? ""
-            $0.removed = directory.cluster?.hasRemoved(request.identity.view.member) ?? false
+            $0.identity = Strata_V1_PeerIdentity(
+                directory, directory.disclosure(to: view, isRefused: refusal != nil))
+            $0.refusal = refusal?.told ?? ""
+            $0.removed =
+                cluster?.hasRemoved(view.member) ?? false
+                || refusal != nil && cluster != nil && view.clusterID == nil && request.identity.hasName
         }
     }
 
@@ -52,8 +58,9 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
         }
         let view = first.identity.view
         if let refusal = first.identity.formRefusal ?? directory.hear(view) {
-            logger.warning("refused a peer's stream", metadata: ["peer": "\(view.member.name)", "why": "\(refusal)"])
-            throw RPCError(code: .permissionDenied, message: refusal)
+            logger.warning(
+                "refused a peer's stream", metadata: ["peer": "\(view.member.name)", "why": "\(refusal.why)"])
+            throw RPCError(code: .permissionDenied, message: refusal.told)
         }
         let peer = view.member.id
         defer { inbox.post(.disconnected(peer), lane: .control) }

@@ -106,7 +106,9 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
         guard let lane = hello.first.flatMap(PeerLane.init(rawValue:)),
             let identity = try? Strata_V1_PeerIdentity(serializedBytes: Array(hello.dropFirst()))
         else { throw Refusal(description: "it does not speak the peer protocol") }
-        if let reason = identity.formRefusal ?? directory.hear(identity.view) { throw Refusal(description: reason) }
+        if let reason = identity.formRefusal ?? directory.hear(identity.view) {
+            throw Refusal(description: reason.why)
+        }
         sender = (identity.view.member.id, lane)
     }
 
