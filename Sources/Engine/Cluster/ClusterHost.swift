@@ -61,6 +61,8 @@ public final class ClusterHost {
     var departureDue: UInt64?
     /// When this node may say again that it is reached at another address than the members' record has.
     var nextMove: UInt64 = 0
+    /// Groups whose logs' ends are not marked as durable.
+    var unsealed: [Group] = []
     /// Told of every declaration, on the host's thread; old ones too, when the controller's log is replayed.
     public var membershipObserver: (ClusterMembership) -> Void = { _ in }
     /// Told once when this node has been removed and has nothing left to do.
@@ -233,7 +235,7 @@ public final class ClusterHost {
             if let failure = receipt.failure {
                 stop(because: "group \(receipt.group): \(failure)")
             } else if let group = groupByID[receipt.group] {
-                group.stored(receipt, outbox: outbox)
+                if group.stored(receipt, outbox: outbox) { noteStored(group) }
                 schedule.touch(group)
             }
         case .fetched(let result):
@@ -302,6 +304,7 @@ public final class ClusterHost {
             expireForwarded(now: now)
             retryParked(now: now)
             approachMembership()
+            sealIdleLogs()
             refreshCounters()
         }
         if now >= nextTick { nextTick = now + settings.tickInterval }

@@ -71,6 +71,12 @@ final class Group {
     /// What the host's observer was last told.
     var publishedStatus: GroupStatus?
 
+    /// Entries were stored since the log was sealed; opening seals it.
+    var isUnsealed = false
+    /// When entries became durable last, and when this was last recorded apart from the log; see ``ClusterHost/sealIdleLogs()``.
+    var lastStoredAt: UInt64 = 0
+    var sealedAt: UInt64 = 0
+
     /// What has to happen when a ``StorageWork`` is done.
     struct AwaitingStorage {
         var sequence: UInt64
@@ -228,7 +234,8 @@ final class Group {
     var submitted: [StorageWork] = []
 
     /// A work is durable: tell the core, release what waited.
-    func stored(_ receipt: StorageReceipt, outbox: Outbox) {
+    /// - Returns: whether entries were among it.
+    func stored(_ receipt: StorageReceipt, outbox: Outbox) -> Bool {
         var done: [AwaitingStorage] = []
         while let first = awaiting.first, first.sequence <= receipt.sequence {
             done.append(first)
@@ -242,5 +249,6 @@ final class Group {
             for answer in item.answers { answer() }
         }
         tail.evict(through: min(applied, log.durableIndex))
+        return done.contains { $0.last != nil }
     }
 }

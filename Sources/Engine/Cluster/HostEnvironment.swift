@@ -41,6 +41,14 @@ extension HostEnvironment {
 
 /// One group's durable work of one turn: hard state, then a received snapshot, then truncation, then entries, then one sync.
 public struct StorageWork: Sendable {
+    /// What is recorded of a log that nobody is writing to; see Docs/Decisions/0010-absence-is-evidence.md.
+    public enum Seal: Sendable {
+        /// How far the log is durable, beside the term and the vote.
+        case floor
+        /// The same, and a sync marker at the log's end.
+        case end
+    }
+
     public var group: GroupID
     /// Counts up within the group; completions must keep the order.
     public var sequence: UInt64
@@ -50,6 +58,8 @@ public struct StorageWork: Sendable {
     public var install: SnapshotInstall?
     public var truncateFrom: LogIndex?
     public var frames: [FrameBatch] = []
+    /// Done before the entries, which it says nothing about.
+    public var seal: Seal?
     public var durability: WriteDurability
 
     /// Does the work. Blocks; call it on a thread that may.
@@ -68,11 +78,20 @@ public struct StorageWork: Sendable {
 
     /// Hard state, snapshot and truncation; returns the entries that are left to append.
     func prepare(with later: [StorageWork]) throws -> FrameBatch {
-        if let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState {
-            try hardStateFile.store(term: hardState.term, vote: hardState.vote?.rawValue ?? 0)
+        let hardState = later.last(where: { $0.hardState != nil })?.hardState ?? hardState
+        if let install {
+            // Until the snapshot is in its place the log may be older, shorter or empty.
+            try store(hardState, floor: .none)
+            try install.perform(log: log)
+            try store(nil, floor: log.durableEnd)
+        } else {
+            try store(hardState, floor: floor(isStoring: hardState != nil))
         }
-        if let install { try install.perform(log: log) }
         if let truncateFrom { try log.truncate(from: truncateFrom) }
+        if let seal {
+            if seal == .end { try log.markEnd() }
+            try store(nil, floor: log.durableEnd)
+        }
         if later.isEmpty, frames.count == 1 { return frames[0] }
         var all = FrameBatch()
         for batch in frames { all.append(contentsOf: batch) }
@@ -82,15 +101,38 @@ public struct StorageWork: Sendable {
         return all
     }
 
+    /// How far the log is known to be durable, to be stored before this work's truncation. It moves up with a hard state
+    /// that is stored anyway, and once for each new segment; it never claims what the truncation takes away.
+    private func floor(isStoring: Bool) -> LogFloor {
+        var floor = hardStateFile.record.floor
+        if isStoring || log.sealedIndex > floor.index { floor = log.durableEnd }
+        guard let truncateFrom, floor.index >= truncateFrom else { return floor }
+        return log.term(at: truncateFrom - 1).map { LogFloor(index: truncateFrom - 1, term: $0) } ?? .none
+    }
+
+    /// Stores what has changed, if anything has.
+    private func store(_ hardState: HardState?, floor: LogFloor) throws(SegmentedLogError) {
+        let stored = hardStateFile.record
+        var record = stored
+        record.floor = floor
+        if let hardState {
+            record.term = hardState.term
+            record.vote = hardState.vote?.rawValue ?? 0
+        }
+        if record != stored { try hardStateFile.store(record) }
+    }
+
     /// Durable writes that ``perform(with:)`` takes.
     public func syncs(with later: [StorageWork] = []) -> Int {
         let works = [self] + later
         return (works.contains { $0.hardState != nil } ? 1 : 0) + (works.contains { !$0.frames.isEmpty } ? 1 : 0)
+            + (seal == nil ? 0 : 1) + (seal == .end ? 1 : 0)
     }
 
     /// True when `next` may share this work's write: same group, and nothing has to be cut in between.
     public func canAbsorb(_ next: StorageWork) -> Bool {
-        next.group == group && next.truncateFrom == nil && next.install == nil && next.durability == durability
+        next.group == group && next.truncateFrom == nil && next.install == nil && next.seal == nil
+            && next.durability == durability
     }
 }
 

@@ -91,6 +91,34 @@ extension SegmentedLog {
         }
     }
 
+    /// Makes the log durable and says so at its end, so that damage there can't be taken for an interrupted write.
+    ///
+    /// For logs that have been idle for a while, and before the process ends: never between writes.
+    /// - Returns: false when the end was marked already.
+    /// - Complexity: one durable write of 48 bytes, a sync before it when entries are not durable yet.
+    @discardableResult
+    public func markEnd() throws(SegmentedLogError) -> Bool {
+        try mutate { writer throws(SegmentedLogError) in
+            let end = try state.withLock { state throws(SegmentedLogError) in
+                try state.checkHealth()
+                return state.end.lastIndex
+            }
+            guard writer.markedIndex < end else { return false }
+            // The mark must not reach the disk before what it promises.
+            try sync()
+            let (start, mark) = state.withLock { (Start($0), $0.active.endMark) }
+            guard let mark else { return false }
+            try allocate(&writer, start, adding: UInt64(mark.count))
+            try onDisk { () throws(FileIOError) in
+                try start.file.write(bytes: mark, at: start.position, durability: .power)
+            }
+            writer.markedIndex = end
+            writer.allocatedEnd = max(writer.allocatedEnd, start.position + UInt64(mark.count))
+            state.withLock { $0.segments[$0.segments.count - 1].byteCount = start.position + UInt64(mark.count) }
+            return true
+        }
+    }
+
     /// The log's end as one append sees it.
     struct Start {
         var file: any File

@@ -134,6 +134,7 @@ extension SegmentedLog {
             case .tooLarge:
                 return true
             case .bad(let reason, _):
+                distrust(plan)
                 throw SegmentedLogError(
                     .corruption, "\(reason); the node must fetch this log from its peers again", path: plan.path,
                     offset: scanner.position)
@@ -141,6 +142,7 @@ extension SegmentedLog {
                 if header.kind == .mark { continue }
                 index += 1
                 guard header.index == index else {
+                    distrust(plan)
                     throw SegmentedLogError(
                         .corruption,
                         "index \(header.index) stands where \(index) is due; fetch this log from the peers again",
@@ -156,6 +158,13 @@ extension SegmentedLog {
                 }
             }
         }
+    }
+
+    /// A closed segment was found damaged: without its index file the next opening reads it in full, and finds that too.
+    private func distrust(_ plan: ReadPlan) {
+        guard plan.file == nil, plan.path.hasSuffix(".log") else { return }
+        // The read fails whether or not the file can be removed.
+        try? fileSystem.remove(plan.path.dropLast(4) + ".index")
     }
 
     /// Runs a read again when the log was changed under it. After a truncation even a good answer is void: it may join

@@ -11,19 +11,22 @@ struct RecoveredLog {
 }
 
 extension SegmentedLog {
-    /// Opens the log in a directory, creating both when they are missing. Everything that was found is durable on
-    /// return.
+    /// Opens the log in a directory. Everything that was found is durable on return, and its end is marked as durable.
+    ///
+    /// - Parameter floor: what is known of the log from elsewhere. Nil: nothing, so that a missing log is created. Otherwise
+    ///   the log was there, and held at least that entry; then a log that is missing, empty or shorter, or that holds
+    ///   another entry there, is refused (``SegmentedLogError/Code/incomplete``) and left as it is.
     /// - Complexity: O(bytes of the last segment + segments).
     public static func open(
-        directory: String, fileSystem: any FileSystem, options: Options = Options()
+        directory: String, fileSystem: any FileSystem, options: Options = Options(), floor: LogFloor? = nil
     ) throws(SegmentedLogError) -> SegmentedLog {
         try onDisk { () throws(FileIOError) in
-            if try !fileSystem.exists(directory) {
+            if floor == nil, try !fileSystem.exists(directory) {
                 try fileSystem.createDirectory(directory)
                 try fileSystem.syncDirectory(fileSystem.directory(of: directory))
             }
         }
-        let opening = LogOpening(directory: directory, fileSystem: fileSystem, options: options)
+        let opening = LogOpening(directory: directory, fileSystem: fileSystem, options: options, floor: floor)
         let recovered = try opening.run()
         return SegmentedLog(
             directory: directory, fileSystem: fileSystem, options: options, recovered: recovered)
@@ -35,11 +38,17 @@ struct LogOpening {
     let directory: String
     let fileSystem: any FileSystem
     let options: SegmentedLog.Options
+    /// What the log must hold; nil when it may be new.
+    var floor: LogFloor?
 
     private static let remedy = "restore the file or let this node fetch the log from its peers; nothing was changed"
 
     func run() throws(SegmentedLogError) -> RecoveredLog {
+        if floor != nil, try onDisk({ () throws(FileIOError) in try !fileSystem.exists(directory) }) {
+            throw incomplete("the log's folder is missing")
+        }
         var stems = try findSegments()
+        if stems.isEmpty, floor != nil { throw incomplete("the log is missing") }
         var heads: [LogEnd] = []
         for (position, stem) in stems.enumerated() {
             if let head = try readHead(stem, isLast: position == stems.count - 1) { heads.append(head) }
@@ -53,6 +62,8 @@ struct LogOpening {
             // The last segment's making was interrupted; it held nothing, so it is made again.
             let stem = stems.removeLast()
             let torn = stem + ".log"
+            if segments.isEmpty, floor != nil { throw incomplete("the log is empty") }
+            try checkFloor(of: segments)
             if let end = segments.last?.end, SegmentedLog.stem(directory, end, options.naming) != stem {
                 throw corruption("it does not continue the segment before, which ends at \(end.lastIndex)", torn, 0)
             }
@@ -64,10 +75,35 @@ struct LogOpening {
         guard heads.count == segments.count + 1, let head = heads.last, let stem = stems.last else {
             let created = try SegmentedLog.createSegment(
                 directory: directory, fileSystem: fileSystem, options: options, head: segments.last?.end ?? LogEnd())
-            return finish(segments + [created.segment], created.file, created.writer, torn: 0)
+            return finish(segments + [created.segment], created.file, created.writer, torn: nil)
         }
-        let active = try openActive(stem, head)
+        let active = try openActive(stem, head, behind: segments)
         return finish(segments + [active.segment], active.file, active.writer, torn: active.torn)
+    }
+
+    /// Refuses segments that hold less than what is known to have been durable.
+    /// - Parameter bad: why the last segment ends where it does, when bytes follow that are no frame.
+    private func checkFloor(
+        of segments: [SegmentedLog.Segment], bad: String? = nil
+    ) throws(SegmentedLogError) {
+        guard let floor, floor.index > 0, let first = segments.first, let last = segments.last else { return }
+        guard last.end.lastIndex >= floor.index else {
+            if let bad {
+                throw corruption(
+                    "\(bad), yet entries up to \(floor.index) were recorded as durable", last.logPath, last.byteCount)
+            }
+            throw incomplete(
+                "the log ends at entry \(last.end.lastIndex), yet entries up to \(floor.index) were recorded as durable")
+        }
+        if floor.index < first.head.lastIndex { return }
+        let term =
+            floor.index == first.head.lastIndex
+            ? first.head.lastTerm : segments.last { $0.head.lastIndex < floor.index }?.term(at: floor.index)
+        guard term == floor.term else {
+            throw incomplete(
+                "entry \(floor.index) has term \(term ?? 0), yet it was durable with term \(floor.term): "
+                    + "an older copy was put in the log's place")
+        }
     }
 
     /// Stems of the log files, ascending. Index files without a log are removed.
@@ -138,9 +174,9 @@ struct LogOpening {
     }
 
     private func openActive(
-        _ stem: String, _ head: LogEnd
+        _ stem: String, _ head: LogEnd, behind closed: [SegmentedLog.Segment]
     ) throws(SegmentedLogError) -> (
-        segment: SegmentedLog.Segment, file: any File, writer: SegmentedLog.WriterState, torn: UInt64
+        segment: SegmentedLog.Segment, file: any File, writer: SegmentedLog.WriterState, torn: SegmentedLog.TornTail?
     ) {
         let path = stem + ".log"
         let (file, size) = try open(path, .readWrite)
@@ -152,15 +188,26 @@ struct LogOpening {
                 "\(scan.bad ?? "a frame is missing"), yet the mark at byte \(proof.position) says that entries up to"
                     + " \(proof.mark.index) were durable", path, end)
         }
-        let torn = (rest.dirtyEnd ?? end) - end
+        let reason = scan.bad ?? "bytes follow that are no frame"
+        try checkFloor(of: closed + [scan.segment], bad: rest.dirtyEnd == nil ? nil : reason)
+        let torn = rest.dirtyEnd.map {
+            SegmentedLog.TornTail(path: path, offset: end, byteCount: $0 - end, reason: reason)
+        }
+        var segment = scan.segment
+        var writer = SegmentedLog.WriterState(allocatedEnd: torn == nil ? size : end, markedIndex: scan.markedIndex)
         try onDisk { () throws(FileIOError) in
-            if torn > 0 { try file.truncate(to: end) }
+            if torn != nil { try file.truncate(to: end) }
             // What a killed process wrote may be in the page cache only.
             try file.sync()
             try fileSystem.syncDirectory(directory)
+            guard scan.markedIndex < segment.end.lastIndex, let mark = segment.endMark else { return }
+            // From here on a damaged end can't look like an interrupted write.
+            try file.write(bytes: mark, at: end, durability: .power)
+            segment.byteCount += UInt64(mark.count)
+            writer.markedIndex = segment.end.lastIndex
+            writer.allocatedEnd = max(writer.allocatedEnd, segment.byteCount)
         }
-        let writer = SegmentedLog.WriterState(allocatedEnd: torn > 0 ? end : size, markedIndex: scan.markedIndex)
-        return (scan.segment, file, writer, torn)
+        return (segment, file, writer, torn)
     }
 
     struct Scan {
@@ -198,7 +245,8 @@ struct LogOpening {
     }
 
     private func finish(
-        _ segments: [SegmentedLog.Segment], _ file: any File, _ writer: SegmentedLog.WriterState, torn: UInt64
+        _ segments: [SegmentedLog.Segment], _ file: any File, _ writer: SegmentedLog.WriterState,
+        torn: SegmentedLog.TornTail?
     ) -> RecoveredLog {
         var report = SegmentedLog.Recovery()
         var byteCount: UInt64 = 0
@@ -220,7 +268,7 @@ struct LogOpening {
         report.nextOffset = end.nextOffset
         report.segmentCount = segments.count
         report.byteCount = byteCount
-        report.tornBytesCut = torn
+        report.tornTail = torn
         let state = SegmentedLog.State(
             segments: segments, activeFile: file, termStarts: report.termStarts, durableIndex: end.lastIndex)
         return RecoveredLog(state: state, writer: writer, report: report)
@@ -239,9 +287,28 @@ struct LogOpening {
         SegmentedLogError(.corruption, "\(what); \(Self.remedy)", path: path, offset: offset)
     }
 
+    private func incomplete(_ what: String) -> SegmentedLogError {
+        SegmentedLogError(
+            .incomplete, "\(what): files of it were deleted, cut or replaced; \(Self.remedy)", path: directory)
+    }
+
     private func unsupported(_ field: String, _ path: String, _ offset: UInt64) -> SegmentedLogError {
         SegmentedLogError(
             .unsupported, "\(field): a newer version wrote this; run that version", path: path, offset: offset)
+    }
+}
+
+extension SegmentedLog.Segment {
+    /// Term of an entry of this segment; nil when it holds none at that index.
+    func term(at index: UInt64) -> UInt64? {
+        guard index > head.lastIndex, index <= end.lastIndex else { return nil }
+        return self.index.floor(index: index)?.term
+    }
+
+    /// The encoded mark that promises the whole segment; nil when there is no room for one.
+    var endMark: [UInt8]? {
+        guard byteCount + UInt64(FrameHeader.byteCount) <= UInt64(UInt32.max) else { return nil }
+        return SegmentedLog.mark(end: end, durableIndex: end.lastIndex, position: byteCount).encoded
     }
 }
 

@@ -45,8 +45,24 @@ public final class SegmentedLog: Sendable {
         public internal(set) var controlFrames: [(index: UInt64, kind: FrameKind)] = []
         public internal(set) var segmentCount = 0
         public internal(set) var byteCount: UInt64 = 0
+        /// What was cut off the end as an interrupted write; nil when the end was whole.
+        public internal(set) var tornTail: TornTail?
         /// Bytes of an interrupted write that were cut off the end.
-        public internal(set) var tornBytesCut: UInt64 = 0
+        public var tornBytesCut: UInt64 { tornTail?.byteCount ?? 0 }
+    }
+
+    /// Bytes that opening cut off the end of a log as an interrupted write.
+    public struct TornTail: Sendable, Hashable, CustomStringConvertible {
+        public var path: String
+        /// Where the log ends now.
+        public var offset: UInt64
+        public var byteCount: UInt64
+        /// What was wrong with the first frame that was cut.
+        public var reason: String
+
+        public var description: String {
+            "\(path): \(byteCount) bytes of an interrupted write were cut off at byte \(offset): \(reason)"
+        }
     }
 
     /// One file of frames.
@@ -129,6 +145,13 @@ public final class SegmentedLog: Sendable {
     public var durableIndex: UInt64 { state.withLock { $0.durableIndex } }
     /// Bytes of all segments, marks included, zeros written ahead not.
     public var byteCount: UInt64 { state.withLock { $0.segments.reduce(0) { $0 + $1.byteCount } } }
+
+    /// The newest entry that is durable, as ``HardStateRecord/floor`` keeps it.
+    public var durableEnd: LogFloor {
+        state.withLock { LogFloor(index: $0.durableIndex, term: $0.term(at: $0.durableIndex) ?? 0) }
+    }
+    /// Index of the entry before the newest segment: everything up to it is durable.
+    public var sealedIndex: UInt64 { state.withLock { $0.active.head.lastIndex } }
 
     /// Term of an entry, also of the one just before ``firstIndex``; nil outside of that.
     /// - Complexity: O(log terms), from memory.
