@@ -37,6 +37,12 @@ final class Outbox {
                 PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
                 return
             }
+            // An empty append behind entries that are not acknowledged stays behind them on the way too: what overtakes them
+            // is refused, and they would be sent again.
+            if message.kind == .append, message.index > group.core.matchIndex(of: message.to) ?? 0 {
+                PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
+                return
+            }
             PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].control)
             return
         }

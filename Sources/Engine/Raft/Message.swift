@@ -13,12 +13,16 @@ public struct Message: Hashable, Sendable {
         /// As `preVoteResponse`.
         case voteResponse = 4
         /// `index`, `logTerm`: the entry before `entries`; `commit`: the leader's commit index. `entries` may be empty.
+        /// `context`: the leader's attempt at this member and, in the upper bits, the member's newest recovery;
+        /// `rejectHint`: where that recovery ends, 0 without one.
         case append = 5
         /// Accepted: `index` = last index now known to match and durable. Rejected: `index` = the `index` of the
-        /// append, `rejectHint` and `logTerm` = where the logs may agree (conflict hint by term).
+        /// append, `rejectHint` and `logTerm` = where the logs may agree (conflict hint by term). Echoes `context`.
+        /// `force`: the sender's log lost entries; `commit` = the number of its recovery. Such a rejection at `index` 0
+        /// asks where that ends; there `rejectHint` and `logTerm` are the sender's last entry.
         case appendResponse = 6
-        /// `commit` = min(match, commit) for this receiver; `context` = newest read round to confirm, 0 for none.
-        /// `force` with `index`: sleep, if your log ends at `index` and all of it is committed.
+        /// `commit` = min(match, commit) for this receiver; `index` = match, what it acknowledged; `context` = newest
+        /// read round to confirm, 0 for none. `force`: sleep, if your log ends at `index` and all of it is committed.
         case heartbeat = 7
         /// Echoes `context`.
         case heartbeatResponse = 8

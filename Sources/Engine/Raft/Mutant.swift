@@ -74,12 +74,24 @@ package enum Mutant: String, CaseIterable, Sendable {
     case nextFallsToMatch
     /// 18: a heartbeat answer does not wake a member whose probe was lost.
     case probeNeverResumes
+    /// 18: late answers send entries again that are on their way.
+    case lateAnswersResend
     /// 20: learners are counted as voters.
     case learnersCount
     /// 21: uncommitted proposals are not bounded.
     case unboundedProposals
     /// 22: a member falls asleep without the last commit.
     case quiesceBehind
+    /// 23: a change of the members acts before its commit is on disk.
+    case changeBeforeItsCommit
+    /// 24: a member whose log lost entries votes.
+    case recoveringVotes
+    /// 24: its log grows before the mark is on disk.
+    case recoveryUnmarked
+    /// 24: it takes an old word of the leader for the answer to its question.
+    case recoveryTakesAnyAnswer
+    /// 24: the leader counts what a member had acknowledged before it lost it, and sends it nothing.
+    case lossUnnoticed
 
     #if RAFT_MUTANTS
     /// Set once, before the first core is made, by the one thread there is then.

@@ -1,6 +1,8 @@
 // What the leader knows about one member: how far it matches, what was sent and not yet answered, and whether it may be
 // sent more now. The three states are those of etcd-io/raft: probe (find where the logs agree, one message at a time),
-// replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below.
+// replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below, and
+// never send the same entries again because of an answer that was late: a probe brings few bytes, is sent again once for
+// each round of heartbeats, and rejections of an earlier attempt are known by its number.
 
 /// Appends sent and not yet acknowledged, oldest first, bounded by messages and bytes.
 package struct InflightWindow: Hashable, Sendable {
@@ -65,6 +67,10 @@ package struct Progress: Hashable, Sendable {
     package var state = State.probe
     /// Wait for an answer before sending more: a probe is out, or the window is full.
     var isWaiting = false
+    /// An answer to a heartbeat may make this leader send again: a round of them left since one did, or `next` moved.
+    var mayResend = true
+    /// How often `next` was set back, from 1 in each leadership; its lower bits travel in the appends.
+    private var attempt: UInt64 = 1
     /// The log reader is fetching the entries that this member needs.
     var awaitsEntries = false
     /// Heard from since the last quorum check.
@@ -76,11 +82,24 @@ package struct Progress: Hashable, Sendable {
     /// Its answer to this node's current (pre-)candidacy.
     var answer = VoteAnswer.none
     package var window = InflightWindow()
+    /// Number of the member's newest recovery (``Recovery/number``), 0 for none.
+    private(set) var recovery: UInt64 = 0
+    /// Where the log ended when the leader heard of that; 0 once the member has it.
+    var recoveryTarget: LogIndex = 0
 
     init(id: NodeID, isVoter: Bool) {
         self.id = id
         self.isVoter = isVoter
     }
+
+    /// It lost entries and may not vote: nobody to hand a leadership to.
+    package var isRecovering: Bool { recoveryTarget != 0 }
+
+    /// What an append carries and its answer repeats.
+    var context: UInt64 { recovery | attempt & ((1 << Recovery.numberShift) - 1) }
+
+    /// True for an answer to an append before `next` was last set back. Peers of an older version repeat nothing.
+    func isLate(_ context: UInt64) -> Bool { context != 0 && context != self.context }
 
     /// True when no append may be sent now.
     var isPaused: Bool { isWaiting || awaitsEntries || state == .snapshot }
@@ -96,10 +115,15 @@ package struct Progress: Hashable, Sendable {
         sentCommit = 0
         readAck = 0
         window.removeAll()
+        mayResend = true
+        attempt = 1
+        recovery = 0
+        recoveryTarget = 0
     }
 
     mutating func becomeProbe() {
         become(.probe, next: match + 1)
+        attempt += 1
     }
 
     mutating func becomeReplicate() {
@@ -108,6 +132,21 @@ package struct Progress: Hashable, Sendable {
 
     mutating func becomeSnapshot() {
         become(.snapshot, next: next)
+    }
+
+    /// The member lost entries: what it acknowledged before is void. `target` is the end of the leader's log.
+    mutating func beginRecovery(number: UInt64, target: LogIndex, next: LogIndex) {
+        recovery = number
+        recoveryTarget = target
+        match = 0
+        attempt += 1
+        sentCommit = 0
+        if state != .snapshot { become(.probe, next: Swift.max(1, Swift.min(next, target + 1))) }
+    }
+
+    /// The member has not heard ``recoveryTarget``: another append will tell it.
+    mutating func askAgain() {
+        if state != .snapshot { becomeProbe() }
     }
 
     /// A snapshot up to `index` reached the member; wait for its acknowledgement or the next heartbeat answer.
@@ -120,17 +159,18 @@ package struct Progress: Hashable, Sendable {
         self.state = state
         self.next = next
         isWaiting = false
+        mayResend = true
         awaitsEntries = false
         window.removeAll()
         sentCommit = Swift.min(sentCommit, next - 1)
     }
 
     /// Notes an acknowledgement; false when it tells nothing new.
-    mutating func update(match index: LogIndex) -> Bool {
+    mutating func update(match index: LogIndex, endsWait: Bool) -> Bool {
         if index <= match { return false }
         match = index
         next = Swift.max(next, index + 1)
-        isWaiting = false
+        if endsWait || state == .replicate { isWaiting = false }
         return true
     }
 
@@ -168,23 +208,20 @@ package struct Progress: Hashable, Sendable {
         Swift.min(commit, next - 1) > sentCommit
     }
 
-    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree. False
-    /// when the rejection is stale (etcd-io/raft `MaybeDecrTo`).
-    mutating func decrease(rejected: LogIndex, hint: LogIndex) -> Bool {
+    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree, and `isExact`
+    /// says that they do: then the entries behind it follow at once. False when the rejection is stale (etcd-io/raft
+    /// `MaybeDecrTo`).
+    mutating func decrease(rejected: LogIndex, hint: LogIndex, isExact: Bool = false) -> Bool {
         switch state {
-        case .snapshot:
-            return false
-        case .replicate:
-            if rejected <= match { return false }
-            becomeProbe()
-            return true
-        case .probe:
-            if next != rejected + 1 { return false }
-            let lowest = Mutant.isOn(.nextFallsToMatch) ? 1 : match + 1
-            next = Swift.max(Swift.min(rejected, hint + 1), lowest)
-            isWaiting = false
-            sentCommit = Swift.min(sentCommit, next - 1)
-            return true
+        case .snapshot: return false
+        case .replicate: if rejected <= match { return false }
+        case .probe: if next != rejected + 1 { return false }
         }
+        // A member has what it acknowledged. If this one has not, its answer to a heartbeat says so.
+        if hint < match && !Mutant.isOn(.nextFallsToMatch) { return false }
+        let lowest = Mutant.isOn(.nextFallsToMatch) ? 1 : match + 1
+        become(isExact ? .replicate : .probe, next: Swift.max(Swift.min(rejected, hint + 1), lowest))
+        attempt += 1
+        return true
     }
 }

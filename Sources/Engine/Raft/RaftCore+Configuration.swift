@@ -17,6 +17,31 @@ extension RaftCore {
     /// A change is committed and this node does not act by it yet.
     var hasUnappliedChange: Bool { configurationEntries.first.map { $0 <= commitIndex } ?? false }
 
+    /// Committed entries up to here may be applied. A change of the members is held back until its commit is on disk:
+    /// after a restart of all, nobody else could tell that the members it brought are the ones that count.
+    public var applicableIndex: LogIndex {
+        guard let held = configurationEntries.first(where: { $0 > durableCommit }), held <= commitIndex,
+            !Mutant.isOn(.changeBeforeItsCommit)
+        else { return commitIndex }
+        return held - 1
+    }
+
+    /// Writes the commit index if a change of the members waits for it. Never one beyond this node's own disk: it could
+    /// name an entry that a crash brings back.
+    mutating func persistCommitOfChange(_ ready: inout Ready) {
+        let bound = min(commitIndex, durableIndex)
+        guard let change = configurationEntries.last(where: { $0 <= bound }), change > emittedCommit else { return }
+        emitHardState(&ready)
+    }
+
+    mutating func noteDurableCommit(_ index: LogIndex, _ ready: inout Ready) {
+        if index <= durableCommit { return }
+        let before = applicableIndex
+        durableCommit = index
+        let now = applicableIndex
+        if now > before { ready.commit = now }
+    }
+
     /// Appends a change of the members, whose encoding takes `byteCount` bytes (0 for ``ConfigurationChange/leave`` and
     /// only for that). Returns its index; it acts once it is applied.
     public mutating func propose<Log: LogReader>(

@@ -69,6 +69,7 @@ extension RaftCore {
         leader = newLeader
         isAsleep = false
         lease = Lease()
+        recovery?.forgetLeader()
         if newLeader != nil { campaigns = 0 }
         transferTarget = nil
         uncommitted.removeAll()
@@ -131,12 +132,14 @@ extension RaftCore {
     mutating func answerVote(_ request: Message, _ ready: inout Ready) {
         let isPre = request.kind == .preVote
         let isFree = vote == request.from || (vote == nil && leader == nil) || (isPre && request.term > term)
+        // It may have acknowledged what it has no more.
+        let isWhole = !isRecovering || Mutant.isOn(.recoveringVotes)
         // The term may have moved past the leader that the promise was given to.
         let isPromisedAway = isPromised && !request.force
         let isUpToDate =
             request.logTerm > lastTerm || (request.logTerm == lastTerm && request.index >= lastIndex)
         var answer = message(isPre ? .preVoteResponse : .voteResponse, to: request.from)
-        answer.reject = !(isFree && isUpToDate) || isPromisedAway
+        answer.reject = !(isFree && isUpToDate && isWhole) || isPromisedAway
         if answer.reject {
             answer.commit = commitIndex
             answer.logTerm = log.term(at: commitIndex) ?? 0
@@ -161,7 +164,7 @@ extension RaftCore {
     /// one's place. Otherwise all would wait for a whole loss time after a leader handed over to one that was not the
     /// most complete.
     private mutating func outrun(_ candidate: NodeID) {
-        guard role == .follower, leader == nil, vote == nil, quorum.contains(candidate) else { return }
+        guard role == .follower, leader == nil, vote == nil, quorum.contains(candidate), !isRecovering else { return }
         electionTimeout = min(electionTimeout, electionElapsed + 1 + random.next(in: settings.forgetTicks))
     }
 
@@ -214,7 +217,8 @@ extension RaftCore {
     ) {
         if state.term < durableHardState.term { return }
         durableHardState = state
-        guard role == .candidate, state == hardState else { return }
+        noteDurableCommit(state.commit, &ready)
+        guard role == .candidate, state.term == term, state.vote == vote else { return }
         setAnswer(of: id, .granted)
         countVotes(reader, &ready)
     }
@@ -269,7 +273,9 @@ extension RaftCore {
     /// A leader that hears no majority goes. It may be deaf and not mute (a link that is cut one way): then the others
     /// would wait for as long again before they missed it, so it asks the most complete of them to take over at once.
     private mutating func resignUnheard(_ ready: inout Ready) {
-        let others = progress.indices.filter { progress[$0].isVoter && progress[$0].id != id }
+        let others = progress.indices.filter {
+            progress[$0].isVoter && progress[$0].id != id && !progress[$0].isRecovering
+        }
         if let slot = others.max(by: { progress[$0].match < progress[$1].match }) {
             ready.messages.append(message(.timeoutNow, to: progress[slot].id))
         }
@@ -280,7 +286,7 @@ extension RaftCore {
     /// nothing happens, one that has everything. Nil when there is nobody.
     public func successor(where isWelcome: (NodeID) -> Bool = { _ in true }) -> NodeID? {
         guard role == .leader else { return nil }
-        let candidates = progress.filter { $0.isVoter && $0.id != id && isWelcome($0.id) }
+        let candidates = progress.filter { $0.isVoter && $0.id != id && !$0.isRecovering && isWelcome($0.id) }
         return candidates.filter(\.recentActive).max { $0.match < $1.match }?.id
             ?? candidates.first { $0.match == lastIndex }?.id
     }
@@ -289,7 +295,7 @@ extension RaftCore {
     private var mostCompletePeer: Int? {
         var best: Int?
         for slot in progress.indices where progress[slot].isVoter && progress[slot].id != id {
-            guard progress[slot].recentActive else { continue }
+            guard progress[slot].recentActive, !progress[slot].isRecovering else { continue }
             if let known = best, progress[known].match >= progress[slot].match { continue }
             best = slot
         }
@@ -300,7 +306,7 @@ extension RaftCore {
         to target: NodeID, _ reader: borrowing Log, _ ready: inout Ready
     ) {
         guard role == .leader, target != id, target != transferTarget, quorum.contains(target),
-            let slot = slot(of: target)
+            let slot = slot(of: target), !progress[slot].isRecovering
         else { return }
         transferTarget = target
         electionElapsed = 0

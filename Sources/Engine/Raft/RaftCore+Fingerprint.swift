@@ -39,7 +39,12 @@ extension RaftCore {
         print.add(log.base.index << 32 | log.lastIndex)
         for start in log.starts { print.add(start.index << 32 | start.term) }
         print.add(commitIndex << 40 | appliedIndex << 20 | durableIndex)
-        print.add(durableHardState.term << 8 | name(durableHardState.vote))
+        durableHardState.add(to: &print, names)
+        print.add(emittedCommit << 32 | durableCommit)
+        if let way = recovery {
+            print.add(way.number | (way.isMarked ? 1 : 0))
+            print.add((way.target ?? 0) << 32 | way.matched)
+        }
         print.add(durableHardState.term < truncationTerm ? truncationTerm : 0)
         print.add(set(configuration.voters) << 40 | set(configuration.outgoing) << 20 | set(configuration.learners))
         print.add(set(configuration.learnersNext) << 1 | (configuration.leavesAutomatically ? 1 : 0))
@@ -61,13 +66,24 @@ extension RaftCore {
             var one = Fingerprint()
             one.add(name(member.id) << 8 | UInt64(role == .leader ? 0 : member.answer.rawValue))
             if role == .leader {
-                let flags = [member.isVoter, member.isWaiting, member.awaitsEntries, member.recentActive]
+                let flags = [
+                    member.isVoter, member.isWaiting, member.awaitsEntries, member.recentActive, member.mayResend,
+                ]
                 one.add(flags.reduce(UInt64(member.state.rawValue)) { $0 << 1 | ($1 ? 1 : 0) })
                 one.add(member.match << 40 | member.next << 20 | member.sentCommit)
                 one.add(member.readAck)
+                one.add(member.context)
+                one.add(member.recoveryTarget)
             }
             print.sum(one)
         }
+    }
+}
+
+extension HardState {
+    package func add(to print: inout Fingerprint, _ names: [UInt64]) {
+        print.add(term << 8 | (vote.map { names[Int($0.rawValue)] } ?? 0) << 1 | (isRecovering ? 1 : 0))
+        print.add(commit)
     }
 }
 

@@ -6,7 +6,8 @@ extension RaftCore {
     mutating func receiveAppend(_ message: Message, _ ready: inout Ready) {
         guard isWellFormed(message) else { return }
         if message.index < commitIndex {
-            acknowledge(commitIndex, to: message.from, &ready)
+            acknowledge(commitIndex, message, &ready)
+            follow(message, matched: commitIndex, &ready)
             return
         }
         guard log.term(at: message.index) == message.logTerm else {
@@ -17,7 +18,8 @@ extension RaftCore {
         appendMissing(message, &ready)
         let bound = Mutant.isOn(.commitPastProof) ? lastIndex : proven
         advanceCommit(to: min(message.commit, bound), &ready)
-        acknowledge(proven, to: message.from, &ready)
+        acknowledge(proven, message, &ready)
+        follow(message, matched: proven, &ready)
     }
 
     /// Contiguous after `index`, with terms that never fall and never exceed the sender's.
@@ -94,42 +96,61 @@ extension RaftCore {
         answer.reject = true
         answer.rejectHint = hint.index
         answer.logTerm = hint.term
+        identify(&answer, as: message)
         ready.afterDurable.append(answer)
     }
 
-    private func acknowledge(_ index: LogIndex, to leader: NodeID, _ ready: inout Ready) {
-        var answer = message(.appendResponse, to: leader)
+    /// Which attempt of the leader this answers, and in which recovery.
+    private func identify(_ answer: inout Message, as append: Message) {
+        if append.kind == .append { answer.context = append.context }
+        guard let recovery else { return }
+        answer.force = true
+        answer.commit = recovery.number
+    }
+
+    private func acknowledge(_ index: LogIndex, _ message: Message, _ ready: inout Ready) {
+        var answer = self.message(.appendResponse, to: message.from)
         answer.index = index
+        identify(&answer, as: message)
         if Mutant.isOn(.ackBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
     }
 
     mutating func advanceCommit(to index: LogIndex, _ ready: inout Ready) {
         if index <= commitIndex { return }
         precondition(index <= lastIndex, "an entry beyond the log can't be committed")
+        if configurationEntries.isEmpty {
+            commitIndex = index
+            ready.commit = index
+            return
+        }
+        let before = applicableIndex
         commitIndex = index
-        ready.commit = index
+        persistCommitOfChange(&ready)
+        let now = applicableIndex
+        if now > before { ready.commit = now }
     }
 
-    /// The leader sends min(match, commit), so the entry is here unless this node's disk was swapped for an emptier
-    /// one.
+    /// The leader sends min(match, commit), so the entry is here unless this node's disk lost it.
     mutating func receiveHeartbeat(_ message: Message, _ ready: inout Ready) {
         if message.commit <= lastIndex { advanceCommit(to: message.commit, &ready) }
         if fallsAsleep(message) { return }
         var answer = self.message(.heartbeatResponse, to: message.from)
         answer.context = message.context
         ready.messages.append(answer)
+        askForTarget(message.from, &ready)
     }
 
     /// The host passes this on once it holds the whole snapshot. `ready.snapshot` asks to install it; without that the
     /// snapshot brought nothing new and is to be thrown away.
     mutating func receiveSnapshot(_ message: Message, _ ready: inout Ready) {
         if message.index <= commitIndex && !Mutant.isOn(.snapshotBehindCommit) {
-            acknowledge(commitIndex, to: message.from, &ready)
+            acknowledge(commitIndex, message, &ready)
             return
         }
         if log.term(at: message.index) == message.logTerm {
             advanceCommit(to: message.index, &ready)
-            acknowledge(commitIndex, to: message.from, &ready)
+            acknowledge(commitIndex, message, &ready)
+            follow(message, matched: message.index, &ready)
             return
         }
         let point = SnapshotPoint(index: message.index, term: message.logTerm)
@@ -142,6 +163,7 @@ extension RaftCore {
         log.reset(to: point)
         configurationEntries.removeAll()
         advanceCommit(to: point.index, &ready)
-        acknowledge(point.index, to: message.from, &ready)
+        acknowledge(point.index, message, &ready)
+        follow(message, matched: point.index, &ready)
     }
 }

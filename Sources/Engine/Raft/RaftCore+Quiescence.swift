@@ -28,7 +28,7 @@ extension RaftCore {
             configurationEntries.isEmpty, !configuration.isJoint
         else { return false }
         for member in progress where member.id != id {
-            guard member.match == lastIndex else { return false }
+            guard member.match == lastIndex, !member.isRecovering else { return false }
         }
         return true
     }
@@ -39,7 +39,7 @@ extension RaftCore {
 
     /// Follower: a member that lacks something stays awake, and its answer wakes the leader.
     mutating func fallsAsleep(_ heartbeat: Message) -> Bool {
-        guard heartbeat.force, settings.quiesceTicks > 0 else { return false }
+        guard heartbeat.force, settings.quiesceTicks > 0, !isRecovering else { return false }
         let isComplete = heartbeat.index == lastIndex && commitIndex == lastIndex
         guard isComplete || Mutant.isOn(.quiesceBehind) else { return false }
         isAsleep = true

@@ -83,6 +83,8 @@ extension RaftCore {
         electionElapsed = 0
         promiseElapsed = 0
         campaigns = 0
+        if message.kind == .heartbeat { noticeLoss(message) }
+        if recovery != nil && !hasDurableMark(&ready) { return }
         switch message.kind {
         case .append: receiveAppend(message, &ready)
         case .heartbeat: receiveHeartbeat(message, &ready)

@@ -18,8 +18,11 @@ extension RaftCore {
         }
     }
 
+    /// A probe brings no more bytes of entries than this: it may be wrong about where they belong, or be late itself.
+    static let probeBytesMax = 4096
+
     /// Sends one append. True when a message left.
-    private mutating func sendAppend<Log: LogReader>(
+    mutating func sendAppend<Log: LogReader>(
         to slot: Int, evenIfEmpty: Bool, _ reader: borrowing Log, _ ready: inout Ready
     ) -> Bool {
         if progress[slot].isPaused { return false }
@@ -30,23 +33,27 @@ extension RaftCore {
             return false
         }
         var entries: [EntryHeader] = []
-        let hasRoom = progress[slot].state == .probe || !progress[slot].isWindowFull(settings)
-        if previous < lastIndex && hasRoom {
-            switch readEntries(from: previous + 1, reader, ready) {
+        var bytes = 0
+        let isProbe = progress[slot].state == .probe
+        if previous < lastIndex && (isProbe || !progress[slot].isWindowFull(settings)) {
+            let bytesMax = isProbe ? min(Self.probeBytesMax, settings.appendBytesMax) : settings.appendBytesMax
+            switch readEntries(from: previous + 1, bytesMax: bytesMax, reader, ready) {
             case .entries(let found):
                 precondition(found.first?.index == previous + 1, "the log reader answered with other entries")
                 entries = found
             case .pending:
+                // A probe finds out as much without them.
+                if isProbe { break }
                 progress[slot].awaitsEntries = true
                 return false
             case .compacted:
                 requireSnapshot(slot, &ready)
                 return false
             }
+            for entry in entries { bytes += Int(entry.byteCount) }
+            if isProbe && bytes > Self.probeBytesMax { (entries, bytes) = ([], 0) }
         }
-        if entries.isEmpty && !evenIfEmpty { return false }
-        var bytes = 0
-        for entry in entries { bytes += Int(entry.byteCount) }
+        if entries.isEmpty && !evenIfEmpty && !(isProbe && previous < lastIndex) { return false }
         let last = previous + UInt64(entries.count)
         progress[slot].noteSent(
             count: entries.count, bytes: bytes, commit: min(commitIndex, last), settings: settings)
@@ -55,6 +62,8 @@ extension RaftCore {
         append.logTerm = previousTerm
         append.commit = commitIndex
         append.entries = entries
+        append.context = progress[slot].context
+        append.rejectHint = progress[slot].recoveryTarget
         ready.messages.append(append)
         return true
     }
@@ -100,20 +109,20 @@ extension RaftCore {
         return nil
     }
 
-    /// Headers from `first` on, at most `appendBytesMax`: from `ready` where the host has not drained them yet.
+    /// Headers from `first` on, at most `bytesMax`: from `ready` where the host has not drained them yet.
     private func readEntries<Log: LogReader>(
-        from first: LogIndex, _ reader: borrowing Log, _ ready: borrowing Ready
+        from first: LogIndex, bytesMax: Int, _ reader: borrowing Log, _ ready: borrowing Ready
     ) -> LogRead {
         let undrained = ready.entries.first?.index ?? lastIndex + 1
         if first < undrained {
-            return reader.entries(from: first, through: undrained - 1, maxBytes: settings.appendBytesMax)
+            return reader.entries(from: first, through: undrained - 1, maxBytes: bytesMax)
         }
         let start = Int(first - undrained)
         var end = start
         var bytes = 0
         while end < ready.entries.count {
             bytes += Int(ready.entries[end].byteCount)
-            if end > start && bytes > settings.appendBytesMax { break }
+            if end > start && bytes > bytesMax { break }
             end += 1
         }
         return .entries(Array(ready.entries[start..<end]))
@@ -138,6 +147,9 @@ extension RaftCore {
         for slot in progress.indices where progress[slot].id != id {
             var heartbeat = message(.heartbeat, to: progress[slot].id)
             heartbeat.commit = Mutant.isOn(.heartbeatFullCommit) ? commitIndex : min(progress[slot].match, commitIndex)
+            // What the member acknowledged: it knows from this when its disk has lost it.
+            heartbeat.index = progress[slot].match
+            progress[slot].mayResend = true
             heartbeat.context = reads.newestSequence
             progress[slot].sentCommit = max(progress[slot].sentCommit, heartbeat.commit)
             ready.messages.append(heartbeat)
@@ -151,18 +163,18 @@ extension RaftCore {
     ) {
         guard role == .leader, let slot = slot(of: message.from) else { return }
         progress[slot].recentActive = true
+        if noteRecovery(slot, message, reader, &ready) { return }
         if message.reject {
-            // Both sides skip a whole term at a time: the follower did, now what the leader has at its hint.
-            var hint = message.rejectHint
-            if message.logTerm > 0 { hint = log.lastPosition(atMost: hint, term: message.logTerm).index }
-            if progress[slot].decrease(rejected: message.index, hint: hint) { replicate(to: slot, reader, &ready) }
+            receiveRejection(slot, message, reader, &ready)
             return
         }
         if message.index > lastIndex { return }
-        let isProbeAnswer = progress[slot].state == .probe && progress[slot].match == message.index
-        guard progress[slot].update(match: message.index) || isProbeAnswer else { return }
+        // An answer to what was sent before a probe tells how far the member is, but not where its log ends.
+        let isProbeAnswer = progress[slot].state == .probe && message.index + 1 >= progress[slot].next
+        let isNews = progress[slot].update(match: message.index, endsWait: isProbeAnswer)
+        guard isNews || isProbeAnswer else { return }
         switch progress[slot].state {
-        case .probe: progress[slot].becomeReplicate()
+        case .probe: if isProbeAnswer { progress[slot].becomeReplicate() }
         case .snapshot:
             if progress[slot].match >= log.base.index { progress[slot].becomeReplicate() }
         case .replicate: progress[slot].window.free(through: message.index)
@@ -172,17 +184,34 @@ extension RaftCore {
         if transferTarget == message.from && progress[slot].match == lastIndex { sendTimeoutNow(to: slot, &ready) }
     }
 
-    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again. With a full window
-    /// the append is empty and its rejection shows what was lost.
+    private mutating func receiveRejection<Log: LogReader>(
+        _ slot: Int, _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
+    ) {
+        if progress[slot].isLate(message.context) && !Mutant.isOn(.lateAnswersResend) { return }
+        // Both sides skip a whole term at a time: the follower did, now what the leader has at its hint. Where the terms
+        // are equal, so are the logs up to there.
+        var hint = message.rejectHint
+        if message.logTerm > 0 { hint = log.lastPosition(atMost: hint, term: message.logTerm).index }
+        let isExact = hint == message.rejectHint && log.term(at: hint) == message.logTerm
+        guard progress[slot].decrease(rejected: message.index, hint: hint, isExact: isExact) else { return }
+        replicate(to: slot, reader, &ready)
+    }
+
+    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again, with an empty append
+    /// whose answer shows what was lost. Once for each round of heartbeats: after a pause many answers come together.
     mutating func receiveHeartbeatResponse<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
         guard role == .leader, let slot = slot(of: message.from) else { return }
         progress[slot].recentActive = true
-        if !Mutant.isOn(.probeNeverResumes) { progress[slot].isWaiting = false }
-        progress[slot].awaitsEntries = false
-        if progress[slot].match < lastIndex || progress[slot].state == .probe {
-            _ = sendAppend(to: slot, evenIfEmpty: true, reader, &ready)
+        if progress[slot].mayResend || Mutant.isOn(.lateAnswersResend) {
+            progress[slot].mayResend = false
+            if !Mutant.isOn(.probeNeverResumes) { progress[slot].isWaiting = false }
+            progress[slot].awaitsEntries = false
+            let isKnown = progress[slot].match >= lastIndex && progress[slot].state != .probe
+            if !isKnown || progress[slot].isRecovering {
+                _ = sendAppend(to: slot, evenIfEmpty: true, reader, &ready)
+            }
         }
         confirmReads(slot, message.context, &ready)
     }
@@ -234,6 +263,8 @@ extension RaftCore {
         let isSameEntry = log.term(at: index) == entryTerm || (Mutant.isOn(.appendABA) && index <= lastIndex)
         guard isSameEntry, !isBehindFence || Mutant.isOn(.appendABA), index > durableIndex else { return }
         durableIndex = index
+        if !configurationEntries.isEmpty { persistCommitOfChange(&ready) }
+        if isRecovering { finishRecovery(&ready) }
         guard role == .leader, let slot = slot(of: id) else { return }
         progress[slot].match = index
         if commitByCounting(&ready) { broadcastAppend(reader, &ready) }

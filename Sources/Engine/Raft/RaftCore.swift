@@ -58,14 +58,18 @@ public struct RaftCore: Hashable, Sendable {
 
     /// What the host found on disk.
     public struct Restored: Hashable, Sendable {
+        /// As it is on disk.
         public var hardState: HardState
+        /// The log holds less than it once did, as a state file, a list of members or a store shows. The core then has
+        /// ``HardState/isRecovering`` written before the log grows; say it at every start until it is on disk.
+        public var isDamaged = false
         /// What precedes the log.
         public var snapshot: SnapshotPoint
         public var lastIndex: LogIndex
         /// The runs of terms of the log, ascending.
         public var termStarts: [TermStart]
-        /// A lower bound of the commit index. It must have been made durable after the entries that it covers: a newer
-        /// one could name an old entry that was still to be cut when the node crashed.
+        /// A lower bound of the commit index, beside ``HardState/commit``. It must have been made durable after the
+        /// entries that it covers: a newer one could name an old entry that was still to be cut when the node crashed.
         public var commit: LogIndex
         /// Applied by the state machine; what a state machine makes durable must be in the durable log too.
         public var applied: LogIndex
@@ -111,6 +115,9 @@ public struct RaftCore: Hashable, Sendable {
     public internal(set) var durableIndex: LogIndex
     /// The newest hard state that is on this node's disk.
     var durableHardState: HardState
+    /// The newest commit index that was handed to storage, and the newest that is known to be on disk or proven by it.
+    var emittedCommit: LogIndex
+    var durableCommit: LogIndex
     /// The term in which the log was last cut or reset; completions of older writes don't count (see `appendDurable`).
     var truncationTerm: Term = 0
 
@@ -146,6 +153,9 @@ public struct RaftCore: Hashable, Sendable {
     var uncommitted = UncommittedSize()
     var reads = PendingReads()
 
+    /// Nil unless this member's log lost entries and was not filled up since.
+    var recovery: Recovery?
+
     /// A member that starts, as a follower. `seed` decides its timers; give every node and start another one.
     public init(
         id: NodeID, voters: [NodeID], learners: [NodeID] = [], restored: Restored, settings: Settings, seed: UInt64
@@ -167,17 +177,25 @@ public struct RaftCore: Hashable, Sendable {
         term = isLogAhead ? log.lastTerm : restored.hardState.term
         vote = isLogAhead ? nil : restored.hardState.vote
         configurationEntries = restored.configurationEntries
+        let stored = restored.hardState
+        // A commit index beyond the log is the evidence of a loss. Of a log that lost entries it says nothing any more.
+        let isDamaged = restored.isDamaged || (stored.commit > restored.lastIndex && !stored.isRecovering)
+        let known = isDamaged || stored.isRecovering ? 0 : stored.commit
         let proven = Self.provenCommit(by: configurationEntries)
-        commitIndex = max(restored.commit, restored.applied, restored.snapshot.index, proven)
+        commitIndex = max(restored.commit, restored.applied, restored.snapshot.index, proven, known)
         appliedIndex = restored.applied
         durableIndex = restored.lastIndex
+        emittedCommit = commitIndex
+        durableCommit = commitIndex
         // What the log shows of a term is as durable as a hard state.
-        durableHardState = HardState(term: term, vote: vote)
+        durableHardState = HardState(
+            term: term, vote: vote, commit: commitIndex, isRecovering: stored.isRecovering)
         self.configuration = configuration
         let quorum = JointMajority(configuration)
         self.quorum = quorum
         progress = configuration.members.map { Progress(id: $0, isVoter: quorum.contains($0)) }
         random = SplitMix64(seed: seed)
+        if isDamaged || stored.isRecovering { recovery = Recovery(drawnFrom: &random) }
         resetElectionTimer()
     }
 
@@ -186,12 +204,14 @@ public struct RaftCore: Hashable, Sendable {
     /// The entry before the log's first one.
     public var snapshot: SnapshotPoint { log.base }
     public var voters: [NodeID] { configuration.voters }
-    public var hardState: HardState { HardState(term: term, vote: vote) }
+    public var hardState: HardState {
+        HardState(term: term, vote: vote, commit: min(commitIndex, durableIndex), isRecovering: isRecovering)
+    }
     public var softState: SoftState { SoftState(role: role, leader: leader) }
     public var isVoter: Bool { quorum.contains(id) }
     /// It may become leader: a voter, whose disk works and whose configuration is the newest committed one.
     var mayCampaign: Bool {
-        guard isVoter || Mutant.isOn(.learnerCampaigns), stallTicksLeft == 0 else { return false }
+        guard isVoter || Mutant.isOn(.learnerCampaigns), stallTicksLeft == 0, !isRecovering else { return false }
         return !hasUnappliedChange || Mutant.isOn(.campaignBeforeApply)
     }
     /// A leader that has committed an entry of its own term knows every earlier commit (paper §8).
@@ -301,8 +321,10 @@ public struct RaftCore: Hashable, Sendable {
     }
 
     /// Term and vote leave together, always (a vote written without its term was double voting in hashicorp/raft #661).
-    func emitHardState(_ ready: inout Ready) {
-        ready.hardState = hardState
+    mutating func emitHardState(_ ready: inout Ready) {
+        let state = hardState
+        emittedCommit = max(emittedCommit, state.commit)
+        ready.hardState = state
     }
 }
 

@@ -14,13 +14,13 @@ public struct Ready: Sendable {
     public var entries: [EntryHeader] = []
     /// Entries with this index and above are void and must be overwritten or cut first.
     public var truncateFrom: LogIndex?
-    /// New term or vote to persist, nil when unchanged.
+    /// New term or vote to persist, or the commit of a change of the members; nil when none of them changed.
     public var hardState: HardState?
     /// Leave only after everything above, and all storage work drained earlier, is durable: requests for votes and
     /// answers to them, answers to appends.
     public var afterDurable: [Message] = []
 
-    /// The commit index, when it moved.
+    /// Entries up to here are committed and may be applied, when that moved (``RaftCore/applicableIndex``).
     public var commit: LogIndex?
     /// Confirmed reads: serve them once the state machine has applied `index`.
     public var reads: [ReadState] = []

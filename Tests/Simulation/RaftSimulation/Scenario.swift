@@ -56,6 +56,7 @@ package struct Scenario {
             var text = "\(node.id) \(core.role) term \(core.term) leader \(core.leader.map(\.description) ?? "none")"
             text += " commit \(core.commitIndex) log \(core.snapshot.index)|\(log.joined(separator: ","))"
             text += " durable \(core.durableIndex)"
+            if core.isRecovering { text += " recovering" }
             let members = core.configuration
             if members != group.initial || members.isJoint {
                 text += " voters \(members.voters)"
@@ -107,14 +108,37 @@ package struct Scenario {
         case "read": try group.scenarioRead(node, isLease: false)
         case "lease": try group.scenarioRead(node, isLease: true)
         case "store": try group.sync(node, jobsMax: words.count > 2 ? try number(2) : Int.max)
-        case "apply": try group.apply(node)
+        case "apply": try apply(group, node)
         case "compact": try group.compact(node)
-        case "crash": group.losePower(node, losesCommit: words.count > 2)
+        // `crash N commit` says the same: no disk keeps a commit index that was not part of a hard state. `crash N older`
+        // leaves what an older version would have written, which stored none.
+        case "crash":
+            group.losePower(node)
+            if words.count > 2 && words[2] == "older" { group.nodes[node].disk.hardState.commit = 0 }
+        case "lose": try lose(group, node)
         case "restart": try group.start(node)
         case "change", "leave":
             if let refused = try group.propose(node, try change()) { throw Mistake(text: refused.description) }
         default: throw Mistake(text: "no command '\(words[0])'")
         }
+    }
+
+    /// `lose N`: the log of a node that is down is gone; `lose N 2`: its last two entries are.
+    private func lose(_ group: Simulation, _ node: Int) throws {
+        guard group.nodes[node].core == nil else { throw Mistake(text: "\(node + 1) is up") }
+        let last = group.nodes[node].disk.lastIndex
+        let count = words.count > 2 ? UInt64(try number(2)) : last
+        group.nodes[node].disk.lose(after: last - min(last, count), initial: group.initial)
+    }
+
+    /// Applies what is committed. What only waits for the commit of a change to be on disk is stored first.
+    private func apply(_ group: Simulation, _ node: Int) throws {
+        try group.apply(node)
+        guard let core = group.nodes[node].core, core.applicableIndex < core.commitIndex,
+            core.applicableIndex < core.durableIndex
+        else { return }
+        try group.sync(node)
+        try group.apply(node)
     }
 
     private func propose(_ group: Simulation, _ node: Int) throws {
@@ -245,16 +269,18 @@ extension Message {
         if commit != 0 { text += " commit \(commit)" }
         if reject { text += " reject" }
         if rejectHint != 0 { text += " hint \(rejectHint)" }
-        if context != 0 { text += " context \(context)" }
+        // The first attempt of a leader is left out.
+        if context != 0 && !((kind == .append || kind == .appendResponse) && context == 1) {
+            text += " context \(context)"
+        }
         if force { text += " force" }
         return text
     }
 }
 
 extension Simulation {
-    /// A crash that keeps exactly what was synced, the commit index excepted if it is to be lost.
-    func losePower(_ node: Int, losesCommit: Bool) {
-        if losesCommit { nodes[node].disk.commit = nodes[node].disk.base.index }
+    /// A crash that keeps exactly what was synced.
+    func losePower(_ node: Int) {
         nodes[node].core = nil
         nodes[node].jobs.removeAll()
         nodes[node].completions.removeAll()

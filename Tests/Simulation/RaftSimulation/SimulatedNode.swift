@@ -1,6 +1,7 @@
 // One node of the simulation: a core, the host around it, and a disk. The host keeps to the contract of `RaftCore`: it
 // stages payloads beside `ready.entries`, indexes them when it drains, and hands storage work to a FIFO that finishes
-// when the simulation says so. A crash keeps what was synced and any prefix of the rest.
+// when the simulation says so. A crash keeps what was synced and any prefix of the rest; of the commit index only what
+// a hard state carried.
 
 import Raft
 
@@ -28,7 +29,8 @@ struct SimulatedDisk {
     var baseState: UInt64 = 0
     var baseConfiguration: Configuration
     var log: [SimulatedEntry] = []
-    var commit: LogIndex = 0
+    /// What the log lost, while the member is not whole again.
+    var lost = SimulatedLoss()
 
     var lastIndex: LogIndex { base.index + UInt64(log.count) }
 
@@ -61,10 +63,42 @@ struct SimulatedDisk {
             starts.append(TermStart(index: entry.header.index, term: entry.header.term))
         }
         let changes = log.filter { $0.header.kind == .configuration }.map(\.header.index)
-        return RaftCore.Restored(
-            hardState: hardState, snapshot: base, lastIndex: lastIndex, termStarts: starts,
-            commit: max(commit, base.index), applied: base.index, configurationEntries: changes)
+        var restored = RaftCore.Restored(
+            hardState: hardState, snapshot: base, lastIndex: lastIndex, termStarts: starts, commit: base.index,
+            applied: base.index, configurationEntries: changes)
+        restored.isDamaged = lost.isUnmarked
+        return restored
     }
+
+    /// Takes the entries after `index` away, and with all of them the snapshot before them.
+    mutating func lose(after index: LogIndex, initial: Configuration) {
+        for entry in log where entry.header.index > index {
+            lost.entries.insert(SnapshotPoint(index: entry.header.index, term: entry.header.term))
+        }
+        cut(from: Swift.max(index, base.index) + 1)
+        if index < base.index {
+            lost.base = Swift.max(lost.base, base.index)
+            base = SnapshotPoint()
+            baseState = 0
+            baseConfiguration = initial
+        }
+        lost.isUnmarked = true
+    }
+
+    /// The entry is here, or was before a loss that a leader has not made good yet.
+    func held(_ index: LogIndex, _ term: Term) -> Bool {
+        if holds(index, term) { return true }
+        guard lost.isUnmarked || hardState.isRecovering else { return false }
+        return index <= lost.base || lost.entries.contains(SnapshotPoint(index: index, term: term))
+    }
+}
+
+/// What a disk once had. It counts as a copy until the member votes again: it is one of the few that may be damaged.
+struct SimulatedLoss {
+    var entries: Set<SnapshotPoint> = []
+    var base: LogIndex = 0
+    /// The evidence of the loss is there, but not yet the mark in the hard state.
+    var isUnmarked = false
 }
 
 /// One drained turn of storage work.
@@ -74,7 +108,6 @@ struct StorageJob {
     var entries: [SimulatedEntry] = []
     var hardState: HardState?
     var compaction: (point: SnapshotPoint, state: UInt64, configuration: Configuration)?
-    var commit: LogIndex?
     var afterDurable: [SimulatedMessage] = []
 }
 
@@ -132,6 +165,8 @@ struct SimulatedNode {
     var jobs: [StorageJob] = []
     var completions: [Input] = []
     var applied: LogIndex = 0
+    /// What the core gave to apply.
+    var applicable: LogIndex = 0
     var state: UInt64 = 0
     var incarnation = 0
     var isPaused = false
@@ -184,17 +219,21 @@ struct SimulatedNode {
             disk.base = snapshot.point
             disk.baseState = snapshot.state
             disk.baseConfiguration = snapshot.configuration
-            disk.commit = snapshot.point.index
         }
         if let cut = job.truncateFrom { disk.cut(from: cut) }
         disk.log += job.entries.prefix(kept ?? job.entries.count)
-        if let hardState = job.hardState, keepsHardState { disk.hardState = hardState }
+        if let hardState = job.hardState, keepsHardState { write(hardState) }
         if kept != nil { return }
         if let compaction = job.compaction {
             disk.compact(
                 to: compaction.point, state: compaction.state, configuration: compaction.configuration)
         }
-        if let commit = job.commit { disk.commit = max(disk.commit, commit) }
+    }
+
+    private mutating func write(_ hardState: HardState) {
+        if hardState.isRecovering { disk.lost.isUnmarked = false }
+        if disk.hardState.isRecovering && !hardState.isRecovering { disk.lost = SimulatedLoss() }
+        disk.hardState = hardState
     }
 
     /// What the host reports once `job` is durable.

@@ -249,6 +249,7 @@ package final class Simulation {
         nodes[node].baseState = disk.baseState
         nodes[node].log = disk.log
         nodes[node].applied = disk.base.index
+        nodes[node].applicable = nodes[node].core?.commitIndex ?? 0
         nodes[node].state = disk.baseState
         nodes[node].incarnation += 1
         try checks.started(nodes[node])
@@ -382,13 +383,13 @@ package final class Simulation {
         }
         job.entries = staged
         job.hardState = ready.hardState
-        job.commit = ready.commit
+        if let commit = ready.commit { nodes[node].applicable = max(nodes[node].applicable, commit) }
         nodes[node].log += staged
         nodes[node].ready.removeAll()
         nodes[node].staged.removeAll()
         for message in ready.messages { send(try attach(node, message)) }
         for message in ready.afterDurable { job.afterDurable.append(SimulatedMessage(message: message)) }
-        if ready.needsStorage || ready.commit != nil || !job.afterDurable.isEmpty { nodes[node].jobs.append(job) }
+        if ready.needsStorage || !job.afterDurable.isEmpty { nodes[node].jobs.append(job) }
         for read in ready.reads { journal?.append("\(nodes[node].id) serves read \(read.context) at \(read.index)") }
         for read in ready.droppedReads { journal?.append("\(nodes[node].id) drops read \(read)") }
         for read in ready.reads { try checks.readServed(read, at: nodes[node].id, &counts) }

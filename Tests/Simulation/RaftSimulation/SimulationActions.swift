@@ -132,9 +132,9 @@ extension Simulation {
 
     /// Applies what is committed and known to the host, up to a random point.
     func apply(_ node: Int) throws {
-        guard let core = nodes[node].core, !nodes[node].isPaused, nodes[node].ready.snapshot == nil else { return }
+        guard nodes[node].core != nil, !nodes[node].isPaused, nodes[node].ready.snapshot == nil else { return }
         let drained = nodes[node].base.index + UInt64(nodes[node].log.count)
-        let limit = min(core.commitIndex, drained)
+        let limit = min(nodes[node].applicable, drained)
         if limit <= nodes[node].applied { return }
         let ahead = Int(limit - nodes[node].applied)
         let target = nodes[node].applied + UInt64(calm ? ahead : random.next(in: 1..<ahead + 1))

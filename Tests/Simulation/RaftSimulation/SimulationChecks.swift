@@ -86,7 +86,7 @@ struct SimulationChecks {
             throw fail("two leaders in term \(core.term): \(other) and \(core.id)")
         }
         leaders[core.term] = core.id
-        if node.disk.hardState != HardState(term: core.term, vote: core.id) {
+        if node.disk.hardState.term != core.term || node.disk.hardState.vote != core.id {
             throw fail("\(core.id) leads term \(core.term) with its vote not on disk")
         }
         // Votes that were long under way make a leader of a term that is over; it lacks what later terms committed.
@@ -146,7 +146,7 @@ struct SimulationChecks {
         }
         for voters in [core.configuration.voters, core.configuration.outgoing] where !voters.isEmpty {
             var copies = 0
-            for node in nodes where voters.contains(node.id) && node.disk.holds(index, term) { copies += 1 }
+            for node in nodes where voters.contains(node.id) && node.disk.held(index, term) { copies += 1 }
             if copies <= voters.count / 2 { throw fail("\(position) was committed with \(copies) durable copies") }
         }
         committed.append(position)
@@ -186,6 +186,15 @@ struct SimulationChecks {
         states[node.applied] = node.state
     }
 
+    /// A change of the members acts only once its commit is on disk: here, or proven by a later change in the log.
+    func actsBy(_ node: SimulatedNode) throws {
+        let index = node.applied
+        let isProven = node.disk.log.contains { $0.header.kind == .configuration && $0.header.index > index }
+        if node.disk.hardState.commit < index && !isProven {
+            throw fail("\(node.id) acts by the change at \(index), whose commit is not on disk")
+        }
+    }
+
     // MARK: Disk
 
     /// What may only leave once the disk has it.
@@ -207,8 +216,12 @@ struct SimulationChecks {
 
     private mutating func cast(_ message: Message, for candidate: NodeID, _ node: SimulatedNode) throws {
         let durable = node.disk.hardState
-        let isDurable = durable.term > message.term || durable == HardState(term: message.term, vote: candidate)
+        let isOfTerm = durable.term == message.term && durable.vote == candidate
+        let isDurable = durable.term > message.term || isOfTerm
         if !isDurable { throw fail("\(node.id) revealed a vote in term \(message.term) before it was durable") }
+        if durable.isRecovering || node.disk.lost.isUnmarked {
+            throw fail("\(node.id) votes in term \(message.term) although its log lost entries")
+        }
         let ballot = Ballot(voter: node.id, term: message.term)
         if let other = ballots[ballot], other != candidate {
             throw fail("\(node.id) voted for \(other) and \(candidate) in term \(message.term)")

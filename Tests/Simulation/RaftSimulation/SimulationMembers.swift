@@ -67,6 +67,7 @@ extension Simulation {
 
     /// The host reached a change: its own bookkeeping and the core's must agree.
     func applyChange(_ node: Int, _ change: ConfigurationChange) throws {
+        try checks.actsBy(nodes[node])
         if let next = try? nodes[node].configuration.applying(change) {
             nodes[node].configuration = next
             counts.changesApplied += 1

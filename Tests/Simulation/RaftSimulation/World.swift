@@ -35,7 +35,7 @@ package struct World: Hashable, Sendable {
         func add(to print: inout Fingerprint, _ names: [UInt64]) {
             print.add(truncateFrom ?? 0)
             for entry in entries { entry.add(to: &print) }
-            if let hardState { print.add(hardState.term << 8 | (hardState.vote.map { names[Int($0.rawValue)] } ?? 0)) }
+            if let hardState { hardState.add(to: &print, names) }
             print.add(UInt64(afterDurable.count))
             // In no order across links: which member is asked first makes no difference.
             for message in afterDurable {
@@ -75,7 +75,7 @@ package struct World: Hashable, Sendable {
             for entry in log { entry.add(to: &print) }
             print.add(UInt64(diskLog.count))
             for entry in diskLog { entry.add(to: &print) }
-            print.add(diskState.term << 8 | (diskState.vote.map { names[Int($0.rawValue)] } ?? 0))
+            diskState.add(to: &print, names)
             for job in jobs { job.add(to: &print, names) }
         }
     }
@@ -143,7 +143,7 @@ package struct World: Hashable, Sendable {
             if !nodes[node].jobs.isEmpty { events.append(.sync(node)) }
             if budget.crashes > 0 { events.append(.crash(node)) }
             // What is applied matters to changes of the members only.
-            if !change.isLeave && nodes[node].core.commitIndex > nodes[node].core.appliedIndex {
+            if !change.isLeave && nodes[node].core.applicableIndex > nodes[node].core.appliedIndex {
                 events.append(.apply(node))
             }
             guard role == .leader else { continue }
