@@ -1,7 +1,9 @@
 // One gRPC connection per server address, opened when first needed and kept until the client closes. A server that is
-// down is tried again within a second; calls to it fail at once meanwhile and go elsewhere.
+// down or cut off is tried again within a second; calls to it fail at once meanwhile and go elsewhere. A way that heals is
+// used again within a second too, however long it was cut.
 internal import GRPCCore
 internal import GRPCNIOTransportHTTP2
+internal import NIOCore
 internal import Synchronization
 
 final class ConnectionPool: Sendable {
@@ -20,6 +22,14 @@ final class ConnectionPool: Sendable {
 
         func set() { flag.store(true, ordering: .releasing) }
     }
+
+    /// A connection on which nothing came for so long is asked for a sign of life, which must come in time: it may lead to
+    /// a node that is gone without a word. Servers let clients ask once a second.
+    private static let pingAfter = Duration.seconds(2)
+    private static let pingTimeout = Duration.seconds(1)
+    /// The longest pause before a node that can't be reached is tried again.
+    private static let backoffMax = Duration.milliseconds(250)
+    private static let liveness = SocketLiveness(connectTimeout: .milliseconds(700), unacknowledgedMax: .seconds(2))
 
     /// How long calls under way may keep a closing client.
     private static let closeTimeout = Duration.seconds(1)
@@ -95,7 +105,9 @@ final class ConnectionPool: Sendable {
         config.connection.maxIdleTime = nil
         config.http2.targetWindowSize = options.windowBytes
         config.backoff.initial = .milliseconds(20)
-        config.backoff.max = .seconds(1)
+        config.backoff.max = backoffMax
+        config.connection.keepalive = .init(time: pingAfter, timeout: pingTimeout, allowWithoutCalls: true)
+        config.channelDebuggingCallbacks.onCreateTCPConnection = { liveness.applyBeforeConnecting($0) }
         let isLiteral = host.allSatisfy { $0.isNumber || $0 == "." }
         let target: any ResolvableTarget = isLiteral ? .ipv4(address: host, port: port) : .dns(host: host, port: port)
         return try HTTP2ClientTransport.Posix(target: target, transportSecurity: .plaintext, config: config)

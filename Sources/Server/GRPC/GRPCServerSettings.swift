@@ -13,8 +13,8 @@ enum GRPCServerSettings {
     /// The largest value, its key, and room for a batch's framing.
     static let requestBytesMax = KeyValueLimits.valueBytesMax + 2 * KeyValueLimits.keyBytesMax
     /// A client that is silent for so long is asked whether it still lives, so that streams to dead machines end.
-    static let keepaliveSeconds = 30
-    static let keepaliveTimeoutSeconds = 10
+    static let keepaliveSeconds = 10
+    static let keepaliveTimeoutSeconds = 5
     /// Clients may ask as often, with or without calls, to notice a dead node.
     static let clientPingSecondsMin = 1
 

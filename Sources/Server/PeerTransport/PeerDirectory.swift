@@ -45,6 +45,8 @@ final class PeerDirectory: Sendable {
     let expected: Int
     /// This node waits to be added to a formed cluster.
     let isJoining: Bool
+    /// What comes in from peers.
+    let arrivals = PeerArrivals()
     private let state: Mutex<State>
     private let boundPort = Atomic<Int>(0)
 

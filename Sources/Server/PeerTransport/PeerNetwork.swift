@@ -1,12 +1,14 @@
 // The connections of a node to its peers: for every address one task that connects, shakes hands over gRPC, and then keeps a
 // channel of the chosen transport open until it breaks. A broken connection is reported to the host at once, as a hint that
-// the peer may be dead, and built anew after a short random pause.
+// the peer may be dead, and built anew after a short random pause. A connection on which nothing is heard any more is kept,
+// and a new one dialled beside it until one of them works: a way that heals must not wait for the timers of the old one.
 import Cluster
 import GRPCCore
 import GRPCNIOTransportHTTP2
 import Logging
 import NIOCore
 import Raft
+import StrataClient
 import StrataProtocol
 import SwiftProtobuf
 import Synchronization
@@ -14,15 +16,27 @@ import Synchronization
 final class PeerNetwork: PeerTransport {
     static let reconnectMilliseconds = 20...80
     static let refusedPause = Duration.seconds(1)
-    /// Between two questions of a node that waits to be added.
-    static let joiningPause = Duration.milliseconds(200)
+    /// How often a connection is looked at, and how many such times without anything from its peer make it silent: some
+    /// heartbeats, whatever was set for these.
+    static let silenceCheck = Duration.milliseconds(100)
+    static let silentChecks = 5
+    /// A peer that takes connections and says nothing (it may be starting) is dialled less and less often.
+    static let silentChecksMax = 80
+    /// Three of these and a pause fit into a second after a cut has healed.
+    static let liveness = SocketLiveness(connectTimeout: .milliseconds(500), unacknowledgedMax: .seconds(10))
+
+    private struct Connection {
+        var link: PeerLink
+        var channel: any PeerChannel
+    }
 
     private let kind: PeerTransportKind
     private let group: any EventLoopGroup
     private let directory: PeerDirectory
+    private let handshake: PeerHandshake
     private let inbox: HostInbox
     private let logger: Logger
-    private let channels = Mutex<[NodeID: any PeerChannel]>([:])
+    private let connections = Mutex<[NodeID: Connection]>([:])
     private let connecting = Mutex<Set<ListenAddress>>([])
     /// Told when a formed cluster refuses this node, which can't heal by waiting.
     private let refused: @Sendable (String) -> Void
@@ -34,20 +48,21 @@ final class PeerNetwork: PeerTransport {
         self.kind = kind
         self.group = group
         self.directory = directory
+        handshake = PeerHandshake(directory: directory, liveness: Self.liveness)
         self.inbox = inbox
         self.logger = logger
         self.refused = refused
     }
 
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
-        channels.withLock { $0[peer] }?.push(messages, lane: lane)
+        connections.withLock { $0[peer]?.channel }?.push(messages, lane: lane)
     }
 
-    func canReach(_ peer: NodeID) -> Bool { channels.withLock { $0[peer] != nil } }
+    func canReach(_ peer: NodeID) -> Bool { connections.withLock { $0[peer] != nil } }
 
     /// Batches dropped on the connections that are open.
     var dropped: UInt64 {
-        channels.withLock { $0.values.reduce(0) { $0 + $1.dropped } }
+        connections.withLock { $0.values.reduce(0) { $0 + $1.channel.dropped } }
     }
 
     /// Keeps connections to the given addresses, and to those of the members as they come and go, until cancelled.
@@ -81,188 +96,181 @@ final class PeerNetwork: PeerTransport {
         return addresses
     }
 
+    // MARK: One address
+
     private func keepConnected(to address: ListenAddress, while isWanted: () -> Bool) async {
         var lastRefusal: String?
+        var isSure = true
         while !Task.isCancelled, isWanted() {
-            do {
-                try await connect(to: address)
-                lastRefusal = nil
-            } catch let refusal as PeerRefusal {
+            let failure = await follow(dial(address, isSure: isSure), to: address)
+            isSure = failure == nil
+            if let refusal = failure as? PeerRefusal {
                 if refusal.reason != lastRefusal {
                     logger.warning("a peer refuses this node", metadata: ["peer": "\(address)", "why": "\(refusal)"])
                 }
                 lastRefusal = refusal.reason
                 if refusal.isFinal { refused("\(address) refuses this node: \(refusal.reason)") }
                 try? await Task.sleep(for: Self.refusedPause)
-            } catch {
-                logger.debug("connection to a peer ended", metadata: ["peer": "\(address)", "why": "\(error)"])
+            } else if let failure {
+                logger.debug("connection to a peer ended", metadata: ["peer": "\(address)", "why": "\(failure)"])
+            } else {
+                lastRefusal = nil
             }
             try? await Task.sleep(for: .milliseconds(Int.random(in: Self.reconnectMilliseconds)))
         }
     }
 
-    private func connect(to address: ListenAddress) async throws {
-        if kind == .tcp {
-            let (member, tcpPort) = try await handshake(at: address)
-            if tcpPort != 0 {
-                let identity = Strata_V1_PeerIdentity(directory, .itself)
-                let channel = try await TCPPeerChannel(
-                    host: address.host, port: tcpPort, identity: identity, group: group)
-                return try await serve(channel, to: member, at: address)
-            }
+    /// - Parameter isSure: the last attempt did not fail; after one that did, whether anybody is there is asked first.
+    private func dial(_ address: ListenAddress, isSure: Bool) -> PeerLink {
+        let link = PeerLink()
+        link.start { [self] link in
+            if !isSure { try await handshake.probe(address, on: group) }
+            try await connect(to: address, as: link)
         }
-        try await withGRPCClient(transport: clientTransport(to: address)) { client in
-            let peer = Strata_V1_Peer.Client(wrapping: client)
-            let (member, _) = try await shakeHands(with: peer)
-            let identity = Strata_V1_PeerIdentity(directory, .itself)
-            try await withGRPCClient(transport: clientTransport(to: address)) { snapshotClient in
-                let channel = GRPCPeerChannel(
-                    peer: peer, snapshotPeer: Strata_V1_Peer.Client(wrapping: snapshotClient), identity: identity)
-                try await serve(channel, to: member, at: address)
+        return link
+    }
+
+    /// Stays with a link, and with those that take its place, until the last one has ended.
+    /// - Returns: why it ended.
+    private func follow(_ first: PeerLink, to address: ListenAddress) async -> (any Error)? {
+        var link = first
+        while true {
+            let outcome = await next(of: link, at: address)
+            link.cancel()
+            switch outcome {
+            case .ended(let failure): return failure
+            case .replaced(let newer): link = newer
             }
         }
     }
 
-    /// Runs a channel until it breaks; the host hears of its begin and of its end.
-    private func serve(_ channel: any PeerChannel, to member: Member, at address: ListenAddress) async throws {
-        guard claim(member.id, channel) else {
+    private enum Outcome {
+        case ended((any Error)?)
+        case replaced(by: PeerLink)
+    }
+
+    private func next(of link: PeerLink, at address: ListenAddress) async -> Outcome {
+        for await event in link.events {
+            switch event {
+            case .established, .heard: break
+            case .silent: if let newer = await dialBeside(link, at: address) { return .replaced(by: newer) }
+            case .ended(let failure): return .ended(failure)
+            }
+        }
+        // Cancelled.
+        return .ended(nil)
+    }
+
+    /// Tries to connect anew for as long as nothing is heard on `link`.
+    private func dialBeside(_ link: PeerLink, at address: ListenAddress) async -> PeerLink? {
+        while link.isSilent, !Task.isCancelled {
+            let newer = dial(address, isSure: false)
+            var events = newer.events.makeAsyncIterator()
+            if case .established = await events.next() { return newer }
+            newer.cancel()
+            try? await Task.sleep(for: .milliseconds(Int.random(in: Self.reconnectMilliseconds)))
+        }
+        return nil
+    }
+
+    private func connect(to address: ListenAddress, as link: PeerLink) async throws {
+        if kind == .tcp {
+            let (member, tcpPort) = try await handshake.shakeHands(at: address)
+            if tcpPort != 0 {
+                let identity = Strata_V1_PeerIdentity(directory, .itself)
+                let channel = try await TCPPeerChannel(
+                    host: address.host, port: tcpPort, identity: identity, group: group, liveness: Self.liveness)
+                return try await serve(channel, to: member, at: address, as: link)
+            }
+        }
+        try await withGRPCClient(transport: handshake.clientTransport(to: address)) { client in
+            let peer = Strata_V1_Peer.Client(wrapping: client)
+            let (member, _) = try await handshake.shakeHands(with: peer)
+            let identity = Strata_V1_PeerIdentity(directory, .itself)
+            try await withGRPCClient(transport: handshake.clientTransport(to: address)) { snapshotClient in
+                let channel = GRPCPeerChannel(
+                    peer: peer, snapshotPeer: Strata_V1_Peer.Client(wrapping: snapshotClient), identity: identity)
+                try await serve(channel, to: member, at: address, as: link)
+            }
+        }
+    }
+
+    // MARK: One peer
+
+    /// Runs a channel until it breaks or another takes its place; the host hears of its begin and of its end.
+    private func serve(
+        _ channel: any PeerChannel, to member: Member, at address: ListenAddress, as link: PeerLink
+    ) async throws {
+        guard claim(member.id, Connection(link: link, channel: channel)) else {
             // Another address of the same node has the connection.
             try await Task.sleep(for: Self.refusedPause)
             return
         }
         logger.info("connected to a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
         inbox.post(.connected(member.id), lane: .control)
+        link.tell(.established)
         defer {
-            release(member.id)
-            inbox.post(.disconnected(member.id), lane: .control)
-            logger.info("lost a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
-        }
-        try await channel.run()
-    }
-
-    private func clientTransport(to address: ListenAddress) throws -> HTTP2ClientTransport.Posix {
-        try HTTP2ClientTransport.Posix(
-            target: .dns(host: address.host, port: address.port), transportSecurity: .plaintext,
-            config: .defaults { config in
-                config.connection.flushCoalescing = nil
-                config.backoff.initial = .milliseconds(20)
-                config.backoff.max = .milliseconds(200)
-            })
-    }
-
-    /// Shakes hands on a client of its own and returns as soon as that is done. The client ends by itself, and nobody waits
-    /// for it: its shutdown may never end when its server dies in that moment.
-    private func handshake(at address: ListenAddress) async throws -> (member: Member, tcpPort: Int) {
-        let answer = HandshakeAnswer()
-        let task = Task.detached { [self] in
-            do {
-                try await withGRPCClient(transport: clientTransport(to: address)) { client in
-                    answer.give(.success(try await shakeHands(with: Strata_V1_Peer.Client(wrapping: client))))
-                }
-            } catch {
-                answer.give(.failure(error))
+            if release(member.id, link) {
+                inbox.post(.disconnected(member.id), lane: .control)
+                logger.info("lost a peer", metadata: ["peer": "\(member.name)", "address": "\(address)"])
             }
         }
-        return try await withTaskCancellationHandler {
-            try await answer.wait()
-        } onCancel: {
-            task.cancel()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await channel.run() }
+            group.addTask { try await self.listen(for: member.id, link) }
+            try await group.next()
+            group.cancelAll()
         }
     }
 
-    /// Asks who is there until both belong to one formed cluster.
-    private func shakeHands(
-        with peer: Strata_V1_Peer.Client<HTTP2ClientTransport.Posix>
-    ) async throws -> (member: Member, tcpPort: Int) {
-        var options = CallOptions.defaults
-        options.waitForReady = false
-        options.timeout = .seconds(2)
-        // Who the others are is said only to one that has shown who it is.
-        var disclosure = PeerDisclosure.itself
+    /// Says when nothing comes from a peer any more. Counts looks and no time: a process that stood still has heard nobody.
+    private func listen(for peer: NodeID, _ link: PeerLink) async throws {
+        let arrivals = directory.arrivals.counter(of: peer)
+        var heard = arrivals.value
+        var checks = 0
+        let patience = silence.withLock { $0[peer] ?? Self.silentChecks }
         while true {
-            let answer = try await peer.handshake(
-                .with { $0.identity = Strata_V1_PeerIdentity(directory, disclosure) }, options: options)
-            let view = answer.identity.view
-            let wasFormed = view.clusterID != nil
-            if let reason = answer.identity.versionRefusal ?? (answer.refusal.isEmpty ? nil : answer.refusal) {
-                throw PeerRefusal(
-                    reason: reason, isFinal: wasFormed && directory.cluster == nil || answer.removed)
+            try await Task.sleep(for: Self.silenceCheck)
+            let value = arrivals.value
+            if value != heard {
+                heard = value
+                if checks >= patience { link.tell(.heard) }
+                checks = 0
+                silence.withLock { $0[peer] = nil }
+            } else {
+                checks += 1
+                guard checks == patience else { continue }
+                silence.withLock { $0[peer] = min(2 * patience, Self.silentChecksMax) }
+                link.tell(.silent)
             }
-            if answer.identity.hasName {
-                if view.member.id == directory.member.id, view.member.incarnation == directory.member.incarnation {
-                    throw PeerRefusal(reason: "this node itself answers there", isFinal: false)
-                }
-                if let reason = directory.hear(view) {
-                    throw PeerRefusal(reason: reason.why, isFinal: wasFormed && directory.cluster == nil)
-                }
-                if directory.cluster != nil, wasFormed { return (view.member, Int(answer.identity.tcpPort)) }
-                disclosure = .everything
-            }
-            try await Task.sleep(for: directory.isJoining ? Self.joiningPause : .milliseconds(30))
         }
     }
 
-    private func claim(_ id: NodeID, _ channel: any PeerChannel) -> Bool {
-        channels.withLock { channels in
-            guard channels[id] == nil else { return false }
-            channels[id] = channel
+    /// Of peers that were silent on their last connection: looks after which they count as silent on the next.
+    private let silence = Mutex<[NodeID: Int]>([:])
+
+    /// Takes the place of no connection, or of one on which nothing is heard.
+    private func claim(_ id: NodeID, _ connection: Connection) -> Bool {
+        let (isOurs, replaced) = connections.withLock { connections -> (Bool, PeerLink?) in
+            let current = connections[id]
+            guard current?.link.isSilent ?? true else { return (false, nil) }
+            connections[id] = connection
+            return (true, current?.link)
+        }
+        if let replaced {
+            // What was under way on it is lost.
+            inbox.post(.disconnected(id), lane: .control)
+            replaced.cancel()
+        }
+        return isOurs
+    }
+
+    /// False: another connection has taken the place.
+    private func release(_ id: NodeID, _ link: PeerLink) -> Bool {
+        connections.withLock { connections in
+            guard connections[id]?.link === link else { return false }
+            connections[id] = nil
             return true
         }
-    }
-
-    private func release(_ id: NodeID) {
-        channels.withLock { channels in channels[id] = nil }
-    }
-}
-
-/// A peer does not want this node, or the other way round.
-struct PeerRefusal: Error, CustomStringConvertible {
-    var reason: String
-    /// A formed cluster has spoken to a node that has none: waiting can't help.
-    var isFinal: Bool
-    var description: String { reason }
-}
-
-/// The outcome of one handshake, given once and waited for once.
-private final class HandshakeAnswer: Sendable {
-    typealias Outcome = Result<(member: Member, tcpPort: Int), any Error>
-    private enum State {
-        case open
-        case waiting(CheckedContinuation<Outcome, Never>)
-        case given(Outcome)
-        case done
-    }
-    private let state = Mutex(State.open)
-
-    /// Later outcomes than the first are of no interest.
-    func give(_ outcome: Outcome) {
-        let continuation = state.withLock { state -> CheckedContinuation<Outcome, Never>? in
-            switch state {
-            case .open:
-                state = .given(outcome)
-                return nil
-            case .waiting(let continuation):
-                state = .done
-                return continuation
-            case .given, .done:
-                return nil
-            }
-        }
-        continuation?.resume(returning: outcome)
-    }
-
-    func wait() async throws -> (member: Member, tcpPort: Int) {
-        let outcome = await withCheckedContinuation { continuation in
-            let given = state.withLock { state -> Outcome? in
-                if case .given(let outcome) = state {
-                    state = .done
-                    return outcome
-                }
-                state = .waiting(continuation)
-                return nil
-            }
-            if let given { continuation.resume(returning: given) }
-        }
-        return try outcome.get()
     }
 }

@@ -5,6 +5,7 @@ import GRPCCore
 import Logging
 import StrataProtocol
 import SwiftProtobuf
+import Synchronization
 
 struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
     let directory: PeerDirectory
@@ -63,10 +64,21 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
             throw RPCError(code: .permissionDenied, message: refusal.told)
         }
         let peer = view.member.id
-        defer { inbox.post(.disconnected(peer), lane: .control) }
-        while let batch = try await iterator.next() {
+        let isReplaced = ReplacedFlag()
+        let connection = directory.arrivals.begin(from: peer, lane: lane) { isReplaced.set() }
+        defer { if connection.end() { inbox.post(.disconnected(peer), lane: .control) } }
+        // One that was replaced and carries nothing ends with the server's own question for a sign of life.
+        while let batch = try await iterator.next(), !isReplaced.isSet {
+            connection.note()
             inbox.post(.received(from: peer, messages: Array(batch.messages)), lane: lane)
         }
         return Strata_V1_PeerSummary()
     }
+}
+
+/// Set when a newer stream of the same peer has taken a stream's place.
+private final class ReplacedFlag: Sendable {
+    private let flag = Atomic<Bool>(false)
+    var isSet: Bool { flag.load(ordering: .relaxed) }
+    func set() { flag.store(true, ordering: .relaxed) }
 }

@@ -4,13 +4,12 @@
 import Cluster
 import NIOCore
 import NIOPosix
+import StrataClient
 import StrataProtocol
 import SwiftProtobuf
 import Synchronization
 
 final class TCPPeerChannel: PeerChannel {
-    static let connectTimeout = TimeAmount.seconds(1)
-
     /// The lanes that stay on event loops.
     private let lanes: [any Channel]
     private let waiting: [WaitingBytes]
@@ -23,12 +22,17 @@ final class TCPPeerChannel: PeerChannel {
     }
 
     /// Connects all lanes and says who calls.
-    init(host: String, port: Int, identity: Strata_V1_PeerIdentity, group: any EventLoopGroup) async throws {
+    init(
+        host: String, port: Int, identity: Strata_V1_PeerIdentity, group: any EventLoopGroup, liveness: SocketLiveness
+    ) async throws {
         var lanes: [any Channel] = []
         do {
             for lane in PeerLane.allCases {
                 let channel = try await ClientBootstrap(group: group)
-                    .connectTimeout(Self.connectTimeout)
+                    .connectTimeout(liveness.connectTimeout)
+                    .channelInitializer { channel in
+                        channel.eventLoop.makeCompletedFuture { liveness.apply(to: channel) }
+                    }
                     .connect(host: host, port: port).get()
                 lanes.append(channel)
                 let hello = try [lane.rawValue] + identity.serializedBytes()

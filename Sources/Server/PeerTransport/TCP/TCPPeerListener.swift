@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import Raft
 import ServiceLifecycle
+import StrataClient
 import StrataProtocol
 import SwiftProtobuf
 
@@ -31,6 +32,7 @@ struct TCPPeerListener: Service {
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    PeerNetwork.liveness.apply(to: channel)
                     try channel.pipeline.syncOperations.addHandler(
                         PeerFrameReceiver(
                             directory: directory, inbox: inbox, snapshots: snapshots, logger: logger))
@@ -60,7 +62,7 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
     private let snapshots: SnapshotReceivers
     private let logger: Logger
     private var cutter = PeerFrameCutter()
-    private var sender: (id: NodeID, lane: PeerLane)?
+    private var connection: IncomingConnection?
     private var hasLeft = false
 
     init(directory: PeerDirectory, inbox: HostInbox, snapshots: SnapshotReceivers, logger: Logger) {
@@ -74,16 +76,17 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
         var bytes = unwrapInboundIn(data)
         do {
             while !hasLeft, let frame = try cutter.next(&bytes) {
-                guard let sender else {
-                    try admit(frame)
-                    if let sender, sender.lane == .snapshot {
+                guard let connection else {
+                    let connection = try admit(frame, context.channel)
+                    if connection.lane == .snapshot {
                         hasLeft = true
                         snapshots.receive(
-                            from: sender.id, over: try FrameSocket.take(from: context.channel), rest: bytes)
+                            from: connection.peer, over: try FrameSocket.take(from: context.channel), rest: bytes)
                     }
                     continue
                 }
-                inbox.post(.received(from: sender.id, messages: frame), lane: sender.lane)
+                connection.note()
+                inbox.post(.received(from: connection.peer, messages: frame), lane: connection.lane)
             }
         } catch {
             let from = context.remoteAddress.map { "\($0)" } ?? "?"
@@ -93,7 +96,7 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if let sender, !hasLeft { inbox.post(.disconnected(sender.id), lane: .control) }
+        if let connection, !hasLeft, connection.end() { inbox.post(.disconnected(connection.peer), lane: .control) }
         context.fireChannelInactive()
     }
 
@@ -102,14 +105,18 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
     }
 
     /// Reads the hello. Throws when its sender may not talk.
-    private func admit(_ hello: [UInt8]) throws(Refusal) {
+    private func admit(_ hello: [UInt8], _ channel: any Channel) throws(Refusal) -> IncomingConnection {
         guard let lane = hello.first.flatMap(PeerLane.init(rawValue:)),
             let identity = try? Strata_V1_PeerIdentity(serializedBytes: Array(hello.dropFirst()))
         else { throw Refusal(description: "it does not speak the peer protocol") }
         if let reason = identity.formRefusal ?? directory.hear(identity.view) {
             throw Refusal(description: reason.why)
         }
-        sender = (identity.view.member.id, lane)
+        let admitted = directory.arrivals.begin(from: identity.view.member.id, lane: lane) {
+            channel.close(promise: nil)
+        }
+        connection = admitted
+        return admitted
     }
 
     private struct Refusal: Error, CustomStringConvertible {
