@@ -41,7 +41,10 @@ private func validHistory(seed: UInt64, count: Int) -> [KeyOperation] {
         let start = moment - random.next(40).clamped(to: moment)
         let operation = KeyOperation(
             key: key, action: action, start: start, end: isLost ? nil : moment + random.next(40))
-        if !isDropped { values[key] = operation.apply(to: value) ?? value }
+        if !isDropped {
+            let next = operation.apply(to: KeyState(value: value)) ?? KeyState(value: value)
+            values[key] = next.pieces.first ?? 0
+        }
         history.append(operation)
     }
     return history
@@ -117,7 +120,8 @@ extension UInt64 {
         var limited = LinearizabilityChecker()
         limited.stepsMax = 10
         let writes = (1...40).map { operation(.write(UInt64($0)), 0, 100) }
-        #expect(limited.check(writes + [operation(.read(77), 200, 201)]) == .unknown(key: "a"))
+        let reads = [operation(.read(1), 200, 201), operation(.read(2), 202, 203)]
+        #expect(limited.check(writes + reads) == .unknown(key: "a"))
         var hurried = LinearizabilityChecker()
         hurried.secondsMax = 0
         #expect(hurried.check(writes) == .unknown(key: "a"))

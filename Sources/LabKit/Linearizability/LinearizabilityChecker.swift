@@ -1,7 +1,8 @@
 // Decides whether a history could have come from one copy of the store that takes one operation at a time (Herlihy and
 // Wing 1990), by the search of Wing and Gong (1993) with Lowe's memory of visited configurations (2017), key by key:
-// linearizability is local, so each key is judged alone. A search that runs out of steps or time answers "unknown", which
-// must never be counted as a pass.
+// linearizability is local, so each key is judged alone. All keys get a small budget first, and those that are left get
+// twice as much in the next round, so that a key that is hard to judge hides no violation of another. A search that runs
+// out of steps or time answers "unknown", which must never be counted as a pass.
 
 /// The verdict on a history.
 public enum Linearizability: Hashable, Sendable {
@@ -9,10 +10,11 @@ public enum Linearizability: Hashable, Sendable {
     /// No order of this key's operations explains the answers. `prefix` is the longest order that was found, as positions
     /// in the history.
     case violated(key: String, prefix: [Int])
-    /// The search for this key was given up.
+    /// The search for this key was given up, and no other key is violated as far as is known.
     case unknown(key: String)
 }
 
+/// Judges histories. The verdict is the same on every machine as long as ``secondsMax`` is not what ends it.
 public struct LinearizabilityChecker: Sendable {
     /// Steps of the search per key; a step is an operation tried. The count stands for time, so that the same history
     /// gets the same verdict on every machine.
@@ -21,151 +23,96 @@ public struct LinearizabilityChecker: Sendable {
     public var secondsMax: Double?
     public init() {}
 
-    /// Judges keys in ascending order and stops at the first violation. O(n) for sequential histories, exponential in
-    /// the number of operations that overlap in the worst case.
+    /// What each key gets in the first round; twice as much in each further one.
+    private static let stepsFirst = 4096
+    /// For each trial of ``witness(of:in:)``.
+    private static let witnessSteps = 20_000
+
+    /// Judges the history: values that nobody wrote first, which needs no search; then all keys in rounds, those with
+    /// fewer operations first. Stops at the first violation, which is the verdict whatever else is unknown.
+    /// - Complexity: O(n log n) for sequential histories, exponential in the number of operations that overlap in the
+    ///   worst case.
     public func check(_ history: [KeyOperation]) -> Linearizability {
-        var byKey: [String: [Int]] = [:]
-        for (position, operation) in history.enumerated() where !operation.tellsNothing {
-            byKey[operation.key, default: []].append(position)
-        }
-        var unknown: String?
+        let keys = KeyHistory.all(of: history)
         let deadline = secondsMax.map { MonotonicClock.now() + UInt64(max(0, $0) * 1e9) } ?? .max
-        for key in byKey.keys.sorted() {
-            var search = KeySearch(history, byKey[key] ?? [])
-            switch search.run(stepsMax: stepsMax, deadline: deadline) {
-            case true?: break
-            case false?: return .violated(key: key, prefix: search.longest)
-            case nil: unknown = unknown ?? key
-            }
+        if let key = keys.first(where: { $0.impossible != nil }) {
+            var search = KeySearch(key)
+            _ = search.run(stepsMax: min(Self.stepsFirst, stepsMax), deadline: .max)
+            return .violated(key: key.key, prefix: search.longest)
         }
-        return unknown.map { .unknown(key: $0) } ?? .linearizable
-    }
-}
-
-/// The search for one key: calls and returns in a doubly linked list in order of time; an operation that is taken is
-/// lifted out, and put back when the way leads nowhere.
-private struct KeySearch {
-    private struct Entry {
-        var operation: Int
-        /// Of a call: where its return stands, or -1 when it never came.
-        var match: Int
-        var isCall: Bool
-        var previous = -1
-        var next = -1
-    }
-    /// What Lowe remembers: which operations are taken, and the value they led to.
-    private struct Visited: Hashable {
-        var taken: [UInt64]
-        var value: UInt64
-    }
-
-    private let operations: [KeyOperation]
-    private let positions: [Int]
-    /// The first is a sentinel.
-    private var entries: [Entry] = [Entry(operation: -1, match: -1, isCall: false)]
-    private var open = 0
-    /// The longest order found, as positions in the whole history.
-    private(set) var longest: [Int] = []
-
-    init(_ history: [KeyOperation], _ positions: [Int]) {
-        operations = positions.map { history[$0] }
-        self.positions = positions
-        var moments: [(time: UInt64, isReturn: Bool, operation: Int)] = []
-        for (number, operation) in operations.enumerated() {
-            moments.append((operation.start, false, number))
-            if let end = operation.end { moments.append((end, true, number)) }
-        }
-        // At equal times calls come first: operations that touch count as overlapping, which never accuses wrongly.
-        moments.sort { a, b in
-            if a.time != b.time { return a.time < b.time }
-            return a.isReturn != b.isReturn ? !a.isReturn : a.operation < b.operation
-        }
-        var calls = [Int](repeating: 0, count: operations.count)
-        for moment in moments {
-            let index = entries.count
-            if moment.isReturn {
-                entries[calls[moment.operation]].match = index
-            } else {
-                calls[moment.operation] = index
-            }
-            entries.append(Entry(operation: moment.operation, match: -1, isCall: !moment.isReturn))
-            entries[index].previous = index - 1
-            entries[index - 1].next = index
-        }
-        open = operations.count { $0.end != nil }
-    }
-
-    /// Steps between two looks at the clock.
-    private static let stepsPerLook = 1024
-
-    /// True when an order was found, false when there is none, nil when steps or time ran out.
-    mutating func run(stepsMax: Int, deadline: UInt64) -> Bool? {
-        var value: UInt64 = 0
-        var taken = [UInt64](repeating: 0, count: operations.count / 64 + 1)
-        var seen: Set<Visited> = []
-        var stack: [(call: Int, value: UInt64)] = []
-        var current = entries[0].next
-        var steps = 0
-        while open > 0 {
-            steps += 1
-            if steps > stepsMax { return nil }
-            if deadline != .max, steps % Self.stepsPerLook == 1, MonotonicClock.now() >= deadline { return nil }
-            if current != -1 && entries[current].isCall {
-                let number = entries[current].operation
-                if let next = operations[number].apply(to: value) {
-                    taken[number / 64] |= 1 << UInt64(number % 64)
-                    if seen.insert(Visited(taken: taken, value: next)).inserted {
-                        stack.append((current, value))
-                        if stack.count > longest.count {
-                            longest = stack.map { positions[entries[$0.call].operation] }
-                        }
-                        value = next
-                        lift(current)
-                        current = entries[0].next
-                        continue
-                    }
-                    taken[number / 64] &= ~(1 << UInt64(number % 64))
+        var open = keys
+        var steps = min(Self.stepsFirst, max(0, stepsMax))
+        while !open.isEmpty {
+            var undecided: [KeyHistory] = []
+            for key in open {
+                var search = KeySearch(key)
+                switch search.run(stepsMax: steps, deadline: deadline) {
+                case true?: break
+                case false?: return .violated(key: key.key, prefix: search.longest)
+                case nil: undecided.append(key)
                 }
-                current = entries[current].next
-                continue
             }
-            // A return whose call was not taken (or the end): the last choice was wrong.
-            guard let last = stack.popLast() else { return false }
-            value = last.value
-            let number = entries[last.call].operation
-            taken[number / 64] &= ~(1 << UInt64(number % 64))
-            putBack(last.call)
-            current = entries[last.call].next
+            open = undecided
+            if steps >= stepsMax || (deadline != .max && MonotonicClock.now() >= deadline) { break }
+            steps = min(stepsMax, steps * 2)
         }
-        return true
+        return open.map(\.key).min().map { .unknown(key: $0) } ?? .linearizable
     }
 
-    private mutating func lift(_ call: Int) {
-        unlink(call)
-        if entries[call].match >= 0 {
-            unlink(entries[call].match)
-            open -= 1
+    /// The operations that contradict each other, as positions in the history, in order of their start: as few as a
+    /// greedy search finds. Without any one of them the rest can be explained, or at least is not known to be wrong.
+    /// Empty when a short search does not show that the key is violated.
+    ///
+    /// Operations are only ever made to say less: a read is left out, another one loses its answer, so that it may have
+    /// taken effect at any later time or never. Every right history stays right that way, so what is left is wrong by
+    /// itself.
+    /// - Complexity: a bounded search for each operation of the key.
+    public func witness(of key: String, in history: [KeyOperation]) -> [Int] {
+        guard let whole = KeyHistory.all(of: history).first(where: { $0.key == key }) else { return [] }
+        if let impossible = whole.impossible { return [whole.positions[impossible]] }
+        func isViolated(_ weakened: Set<Int>) -> Bool {
+            let rest = whole.weakened(weakened)
+            if rest.impossible != nil { return true }
+            var search = KeySearch(rest)
+            return search.run(stepsMax: min(stepsMax, Self.witnessSteps), deadline: .max) == false
         }
-    }
-
-    /// In the opposite order, so that each finds its neighbours as it left them.
-    private mutating func putBack(_ call: Int) {
-        if entries[call].match >= 0 {
-            link(entries[call].match)
-            open += 1
+        guard isViolated([]) else { return [] }
+        var weakened: Set<Int> = []
+        // Reads first: without them most writes are seen by nobody, which makes the further trials short.
+        let all = whole.operations.indices.filter { whole.operations[$0].effectiveEnd != nil }
+        for part in [all.filter { whole.operations[$0].isRead }, all.filter { !whole.operations[$0].isRead }] {
+            weakened = Self.shrink(part, weakened, isViolated)
         }
-        link(call)
+        let answered = all.filter { !weakened.contains($0) }
+        let seen = Set(answered.flatMap { whole.operations[$0].valuesSeen })
+        let writers = whole.operations.indices.filter { index in
+            !answered.contains(index) && whole.operations[index].valueWritten.map { seen.contains($0) } == true
+        }
+        return (answered + writers).sorted { whole.operations[$0].start < whole.operations[$1].start }
+            .map { whole.positions[$0] }
     }
 
-    private mutating func unlink(_ index: Int) {
-        let entry = entries[index]
-        entries[entry.previous].next = entry.next
-        if entry.next != -1 { entries[entry.next].previous = entry.previous }
-    }
-
-    private mutating func link(_ index: Int) {
-        let entry = entries[index]
-        entries[entry.previous].next = index
-        if entry.next != -1 { entries[entry.next].previous = index }
+    /// Adds as many of `candidates` to `weakened` as leave the rest violated: large parts first, then one by one.
+    private static func shrink(
+        _ candidates: [Int], _ weakened: Set<Int>, _ isViolated: (Set<Int>) -> Bool
+    ) -> Set<Int> {
+        var weakened = weakened
+        var left = candidates
+        var chunk = max(1, left.count / 2)
+        while true {
+            var position = 0
+            let before = left.count
+            while position < left.count {
+                let part = left[position..<min(position + chunk, left.count)]
+                if isViolated(weakened.union(part)) {
+                    weakened.formUnion(part)
+                    left.removeSubrange(position..<position + part.count)
+                } else {
+                    position += chunk
+                }
+            }
+            if chunk == 1, left.count == before { return weakened }
+            chunk = max(1, chunk / 2)
+        }
     }
 }
