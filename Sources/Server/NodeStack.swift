@@ -50,14 +50,14 @@ struct NodeStack {
                     PeerService(directory: directory, inbox: runtime.inbox, logger: logger),
                     BrokerGRPCService(broker: gate), KeyValueGRPCService(keyValue: gate),
                 ],
-                logger: logger),
+                diagnostics: runtime.inbox.diagnostics, logger: logger),
         ]
         services += listeners
         if let http = configuration.http {
             services.append(
                 HTTPServer(
                     address: http, store: gate, node: gate, hashes: gate, cluster: gate, pending: .shared,
-                    group: group, logger: logger,
+                    group: group, diagnostics: runtime.inbox.diagnostics, logger: logger,
                     metrics: {
                         metrics.exposition(
                             gate: gate, host: runtime.inbox.counters, diagnostics: runtime.inbox.diagnostics)

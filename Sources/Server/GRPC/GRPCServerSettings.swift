@@ -18,8 +18,11 @@ enum GRPCServerSettings {
     /// Clients may ask as often, with or without calls, to notice a dead node.
     static let clientPingSecondsMin = 1
 
-    static var config: HTTP2ServerTransport.Posix.Config {
+    private static func config(_ diagnostics: Diagnostics) -> HTTP2ServerTransport.Posix.Config {
         .defaults { config in
+            config.channelDebuggingCallbacks.onBindTCPListener = {
+                AcceptPause.install(on: $0, listener: "gRPC", diagnostics: diagnostics)
+            }
             config.connection.flushCoalescing = nil
             config.connection.keepalive = .init(
                 time: .seconds(keepaliveSeconds), timeout: .seconds(keepaliveTimeoutSeconds),
@@ -33,8 +36,11 @@ enum GRPCServerSettings {
     /// A transport that will listen at the address.
     ///
     /// A host name is resolved here, which blocks; it is done once, before anything runs.
+    /// - Parameter diagnostics: told when connections can't be accepted.
     /// - Throws: `CommandError` when the name is not known.
-    static func transport(address: ListenAddress) throws -> HTTP2ServerTransport.Posix {
+    static func transport(
+        address: ListenAddress, diagnostics: Diagnostics = Diagnostics()
+    ) throws -> HTTP2ServerTransport.Posix {
         let resolved: NIOCore.SocketAddress
         do {
             resolved = try .makeAddressResolvingHost(address.host, port: address.port)
@@ -45,6 +51,6 @@ enum GRPCServerSettings {
         return .http2NIOPosix(
             address: resolved.protocol == .inet6
                 ? .ipv6(host: host, port: address.port) : .ipv4(host: host, port: address.port),
-            transportSecurity: .plaintext, config: config)
+            transportSecurity: .plaintext, config: config(diagnostics))
     }
 }

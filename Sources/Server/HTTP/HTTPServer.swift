@@ -19,12 +19,13 @@ struct HTTPServer: Service {
     private let application: Application<HTTPRoutes>
 
     /// - Parameters:
+    ///   - diagnostics: told when connections can't be accepted.
     ///   - metrics: makes the text of `/metrics`; called on Swift's thread pool.
     ///   - onListening: told the bound port, once; of use when port 0 was asked for.
     init(
         address: ListenAddress, store: any KeyValueService, node: any NodeStatusService,
         hashes: any StateHashService, cluster: (any ClusterAdministration & ClusterApplicants)? = nil,
-        pending: PendingRequests, group: any EventLoopGroup, logger: Logger,
+        pending: PendingRequests, group: any EventLoopGroup, diagnostics: Diagnostics = Diagnostics(), logger: Logger,
         metrics: @escaping @Sendable () -> String,
         onListening: @escaping @Sendable (Int) async -> Void = { _ in }
     ) {
@@ -37,7 +38,11 @@ struct HTTPServer: Service {
                 store: store, node: node, hashes: hashes, cluster: cluster, metrics: metrics, pending: pending),
             server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
             configuration: configuration,
-            onServerRunning: { await onListening($0.localAddress?.port ?? 0) },
+            onServerRunning: { channel in
+                // Fails only on a channel that is closed already.
+                try? await AcceptPause.install(on: channel, listener: "HTTP", diagnostics: diagnostics).get()
+                await onListening(channel.localAddress?.port ?? 0)
+            },
             eventLoopGroupProvider: .shared(group), logger: logger)
     }
 

@@ -1,5 +1,6 @@
 // The gRPC listener as a service: clients' and peers' calls on one port. Peer streams never end by themselves, so a graceful
 // stop gives running calls a moment and then closes what is left.
+import Cluster
 import GRPCCore
 import GRPCNIOTransportHTTP2
 import Logging
@@ -11,11 +12,12 @@ struct GRPCListener: Service {
 
     let address: ListenAddress
     let services: [any RegistrableRPCService]
+    let diagnostics: Diagnostics
     let logger: Logger
 
     func run() async throws {
         let server = GRPCServer(
-            transport: try GRPCServerSettings.transport(address: address), services: services)
+            transport: try GRPCServerSettings.transport(address: address, diagnostics: diagnostics), services: services)
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await server.serve() }

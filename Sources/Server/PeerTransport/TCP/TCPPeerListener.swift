@@ -25,6 +25,9 @@ struct TCPPeerListener: Service {
         self.snapshots = snapshots
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer {
+                AcceptPause.install(on: $0, listener: "peer", diagnostics: inbox.diagnostics)
+            }
             .childChannelOption(
                 .recvAllocator,
                 value: AdaptiveRecvByteBufferAllocator(
