@@ -65,7 +65,10 @@ struct NodeStack {
                     onListening: { logger.info("HTTP is listening", metadata: ["port": "\($0)"]) }))
         }
         if let resp = configuration.resp {
-            services.append(RESPListener(address: resp, store: gate, status: gate, group: group, logger: logger))
+            services.append(
+                RESPListener(
+                    address: resp, store: gate, status: gate, group: group, diagnostics: runtime.inbox.diagnostics,
+                    logger: logger))
         }
         services.append(HandoverService(gate: gate, runtime: runtime, logger: logger))
         self.services = services

@@ -40,6 +40,14 @@ public struct SessionLimits: Hashable, Sendable {
     public init() {}
 }
 
+/// Why an increment was refused: the sentences of ``RequestError/Invalid/notAnInteger``.
+public enum IncrementRefusal {
+    /// The key holds something else.
+    public static let notAnInteger = "the value is not an integer of 64 bits; only such can be incremented"
+    /// The sum does not fit.
+    public static let outOfRange = "the increment would leave the range of 64 bits"
+}
+
 /// What a write was answered, in the form in which it is kept.
 struct KeptAnswer: Hashable {
     enum Outcome: UInt8 { case success = 0, notAnInteger = 1, outOfRange = 2 }
@@ -57,8 +65,8 @@ struct KeptAnswer: Hashable {
         switch outcome {
         case .success: .success(value)
         case .notAnInteger:
-            .failure(.invalid(.notAnInteger, "the value is not an integer of 64 bits; only such can be incremented"))
-        case .outOfRange: .failure(.invalid(.notAnInteger, "the increment would leave the range of 64 bits"))
+            .failure(.invalid(.notAnInteger, IncrementRefusal.notAnInteger))
+        case .outOfRange: .failure(.invalid(.notAnInteger, IncrementRefusal.outOfRange))
         }
     }
 }

@@ -33,7 +33,8 @@ extension RESPRequest {
         case CommandName.incrBy, CommandName.decrBy:
             let isIncrement = name == CommandName.incrBy
             guard count == 3 else { return wrongArity(isIncrement ? "incrby" : "decrby") }
-            guard let number = integer(Int64.self, parser, start + 2), isIncrement || number != .min else {
+            guard let number = parser.withArgument(start + 2, { RESPInteger.signed($0) }), isIncrement || number != .min
+            else {
                 return .reply(.error("ERR value is not an integer or out of range"))
             }
             let write = KeyValueWrite.increment(key: parser.argument(start + 1), by: isIncrement ? number : -number)
@@ -50,18 +51,18 @@ extension RESPRequest {
         case CommandName.open: return count == 2 ? .openSession : wrongArity("session|open")
         case CommandName.close:
             guard count == 3 else { return wrongArity("session|close") }
-            guard let client = integer(UInt64.self, parser, 2) else { return malformed }
+            guard let client = number(parser, 2) else { return malformed }
             return .closeSession(client: client)
         default: break
         }
-        guard count >= 5, let client = integer(UInt64.self, parser, 1),
+        guard count >= 5, let client = number(parser, 1),
             parser.withArgument(2, CommandName.pack) == CommandName.sequence,
-            let sequence = integer(UInt64.self, parser, 3)
+            let sequence = number(parser, 3)
         else { return malformed }
         var session = WriteSequence(client: client, sequence: sequence)
         var start = 4
         if parser.withArgument(4, CommandName.pack) == CommandName.acknowledged {
-            guard count >= 7, let acknowledged = integer(UInt64.self, parser, 5) else { return malformed }
+            guard count >= 7, let acknowledged = number(parser, 5) else { return malformed }
             session.acknowledged = acknowledged
             start = 6
         }
@@ -73,12 +74,8 @@ extension RESPRequest {
             .error("ERR syntax error: SESSION OPEN, SESSION CLOSE client, or SESSION client SEQ n [ACK m] and a write"))
     }
 
-    private static func integer<Value: FixedWidthInteger>(
-        _ type: Value.Type, _ parser: RESPParser, _ index: Int
-    ) -> Value? {
-        parser.withArgument(index) { bytes in
-            bytes.count <= 20 ? Value(String(decoding: bytes, as: UTF8.self)) : nil
-        }
+    private static func number(_ parser: RESPParser, _ index: Int) -> UInt64? {
+        parser.withArgument(index) { RESPInteger.unsigned($0) }
     }
 }
 

@@ -2,7 +2,6 @@
 // and shapes and nothing of sockets or of the store; a wrong shape becomes an answer that says what is wrong.
 import Cluster
 import KeyValue
-import NIOCore
 
 /// What a command asks for.
 enum RESPRequest {
@@ -15,8 +14,10 @@ enum RESPRequest {
     case deleteCounting(keys: [[UInt8]])
     /// Needs no store.
     case reply(RESPReply)
-    /// HELLO: the protocol version from here on.
-    case hello(version: Int)
+    /// HELLO: the protocol version from here on, and the client's name.
+    case hello(RESPHello)
+    /// CLIENT: about the connection itself.
+    case client(RESPClientRequest)
     case info
     /// The first line of an HTTP request: someone points a browser at this port. The connection is dropped unanswered.
     case crossProtocol
@@ -48,8 +49,18 @@ enum CommandName {
     static let info = pack("info")
     static let post = pack("post")
     static let host = pack("host:")
+    static let auth = pack("auth")
+    static let id = pack("id")
+    static let getName = pack("getname")
     static let setName = pack("setname")
     static let setInfo = pack("setinfo")
+    static let noEvict = pack("no-evict")
+    static let noTouch = pack("no-touch")
+    static let on = pack("on")
+    static let off = pack("off")
+    static let count = pack("count")
+    static let list = pack("list")
+    static let docs = pack("docs")
 
     /// Up to 8 bytes as a number; 0 for a longer name, which no command has.
     static func pack(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
@@ -85,7 +96,7 @@ extension RESPRequest {
         case CommandName.echo:
             self = count == 2 ? .reply(.bulk(parser.argument(1))) : Self.wrongArity("echo")
         case CommandName.quit: self = .reply(.goodbye)
-        case CommandName.command: self = .reply(.emptyArray)
+        case CommandName.command: self = Self.commandTable(parser)
         case CommandName.config: self = Self.configuration(parser)
         case CommandName.client: self = Self.clientSetting(parser)
         case CommandName.select:
@@ -95,6 +106,7 @@ extension RESPRequest {
                 ? Self.wrongArity("select")
                 : .reply(isZero ? .ok : .error("ERR DB index is out of range: there is one database, number 0"))
         case CommandName.hello: self = Self.greeting(parser)
+        case CommandName.auth: self = Self.authentication(parser)
         case CommandName.info: self = .info
         case CommandName.post, CommandName.host: self = .crossProtocol
         default:
@@ -122,61 +134,9 @@ extension RESPRequest {
         }
         return .deleteCounting(keys: keys)
     }
-
-    /// `CONFIG GET name`: what benchmarking tools ask before they start.
-    private static func configuration(_ parser: RESPParser) -> RESPRequest {
-        guard parser.argumentCount >= 2, parser.withArgument(1, CommandName.pack) == CommandName.get else {
-            return .reply(.error("ERR CONFIG knows GET only; settings are given on the server's command line"))
-        }
-        guard parser.argumentCount == 3 else { return wrongArity("config|get") }
-        let name = String(decoding: parser.argument(2), as: UTF8.self).lowercased()
-        let values = ["save": "", "appendonly": "yes", "databases": "1", "maxmemory": "0"]
-        guard let value = values[name] else { return .reply(.emptyArray) }
-        var answer = ByteBuffer()
-        RESPReply.writeHeader(UInt8(ascii: "*"), 2, to: &answer)
-        RESPReply.writeBulk(name.utf8, to: &answer)
-        RESPReply.writeBulk(value.utf8, to: &answer)
-        return .reply(.encoded(answer))
-    }
-
-    /// `CLIENT SETNAME|SETINFO`: client libraries introduce themselves; nothing here needs to remember it.
-    private static func clientSetting(_ parser: RESPParser) -> RESPRequest {
-        guard parser.argumentCount >= 3 else { return wrongArity("client") }
-        let subcommand = parser.withArgument(1, CommandName.pack)
-        guard subcommand == CommandName.setName || subcommand == CommandName.setInfo else {
-            return .reply(.error("ERR CLIENT knows SETNAME and SETINFO only"))
-        }
-        return .reply(.ok)
-    }
-
-    private static func greeting(_ parser: RESPParser) -> RESPRequest {
-        guard parser.argumentCount >= 2 else { return .hello(version: 0) }
-        switch String(decoding: parser.argument(1), as: UTF8.self) {
-        case "2" where parser.argumentCount == 2: return .hello(version: 2)
-        case "3" where parser.argumentCount == 2: return .hello(version: 3)
-        case "2", "3": return .reply(.error("ERR HELLO takes a protocol version and no options here"))
-        default: return .reply(.error("NOPROTO unsupported protocol version: this server speaks 2 and 3"))
-        }
-    }
 }
 
 extension RESPReply {
-    /// The answer to HELLO: who this is, as a map (RESP3) or a flat list of pairs.
-    static func greeting(version: Int) -> RESPReply {
-        var buffer = ByteBuffer()
-        let pairs = [("server", "strata"), ("version", "1.0.0"), ("mode", "standalone"), ("role", "master")]
-        // The pairs of text, and `proto`, which is a number.
-        let count = pairs.count + 1
-        writeHeader(UInt8(ascii: version == 3 ? "%" : "*"), version == 3 ? count : count * 2, to: &buffer)
-        for (name, value) in pairs {
-            writeBulk(name.utf8, to: &buffer)
-            writeBulk(value.utf8, to: &buffer)
-        }
-        writeBulk("proto".utf8, to: &buffer)
-        writeHeader(UInt8(ascii: ":"), version, to: &buffer)
-        return .encoded(buffer)
-    }
-
     /// The answer to INFO, in Redis's sections.
     static func information(_ status: NodeStatus) -> RESPReply {
         let lines = [

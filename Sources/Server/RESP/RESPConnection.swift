@@ -1,8 +1,8 @@
 // One RESP connection: parses what arrives, hands requests to the store, and writes the answers in the order of the
 // requests although the requests run at the same time. Everything here happens on the connection's event loop; nothing
 // blocks, nothing awaits. A connection behaves as if its requests ran one after the other: reads run together with
-// reads and writes with writes, a read waits for the writes before it, a write for the reads before it and for a write
-// to the same key. It never drops an answer because the client stopped sending, and never buffers without a bound.
+// reads and writes with writes, which the store applies in the order in which they were handed over; a read waits for the
+// writes before it, a write for the reads before it. It never drops an answer because the client stopped sending, and never buffers without a bound.
 import Cluster
 import KeyValue
 import NIOCore
@@ -35,8 +35,6 @@ final class RESPConnection: ChannelDuplexHandler {
     private struct Slot {
         /// Nil while the store works on it.
         var reply: RESPReply?
-        /// The key being written.
-        var writtenKey: [UInt8]?
         /// Key and value, in flight.
         var bytes = 0
         /// Answered with the number that the write gave, not with +OK.
@@ -84,13 +82,13 @@ final class RESPConnection: ChannelDuplexHandler {
     /// A request that must wait for those before it.
     private var held: RESPRequest?
     private var version = 2
+    private var client: RESPClient
 
     /// Answers in request order, from the oldest that is not written.
     private var slots = CircularBuffer<Slot>()
     private var headSequence: UInt64 = 0
     private var phase = Phase.idle
     private var inFlight = 0
-    private var writtenKeys: Set<[UInt8]> = []
     private var requestBytesInFlight = 0
     private var replyBytesHeld = 0
     private var deletion: Deletion?
@@ -99,7 +97,9 @@ final class RESPConnection: ChannelDuplexHandler {
     private var sequenceAtLastCheck: UInt64?
     private var deadline: Scheduled<Void>?
 
-    init(service: any KeyValueService, status: any NodeStatusService, mailbox: CompletionMailbox) {
+    /// - Parameter id: the connection's number, see ``RESPClient/id``.
+    init(service: any KeyValueService, status: any NodeStatusService, mailbox: CompletionMailbox, id: UInt64) {
+        client = RESPClient(id: id)
         self.service = service
         self.status = status
         self.mailbox = mailbox
@@ -271,16 +271,18 @@ extension RESPConnection {
         case .hello(let wanted):
             // Answers of earlier requests are still to be written in the old version.
             guard slots.isEmpty else { return false }
-            if wanted != 0 { version = wanted }
-            reply(.greeting(version: version))
+            version = wanted.version ?? version
+            client.name = wanted.name ?? client.name
+            reply(.greeting(version: version, id: client.id))
+        case .client(let request):
+            reply(client.answer(request, version: version, channel: context?.channel))
         case .get(let key):
             guard enter(.reading) else { return false }
             let ticket = track(Slot(bytes: key.count))
             service.get(key: key, consistency: .linearizable) { ticket.post(.read($0)) }
         case .write(let write, let session):
-            let key = write.key
-            guard canWrite(key), enter(.writing) else { return false }
-            let ticket = track(Slot(writtenKey: key, bytes: write.byteCount, isNumber: write.isAnsweredByNumber))
+            guard enter(.writing) else { return false }
+            let ticket = track(Slot(bytes: write.byteCount, isNumber: write.isAnsweredByNumber))
             service.write(write, session: session) { ticket.post(.written($0)) }
         case .openSession:
             guard enter(.writing) else { return false }
@@ -308,17 +310,12 @@ extension RESPConnection {
         return true
     }
 
-    private func canWrite(_ key: [UInt8]) -> Bool {
-        !writtenKeys.contains(key)
-    }
-
     /// Opens a slot for a request to the store.
     private func track(_ slot: Slot) -> Ticket {
         guard let handle else { preconditionFailure("a request was started on a connection that is closed") }
         let sequence = headSequence + UInt64(slots.count)
         inFlight += 1
         requestBytesInFlight += slot.bytes
-        if let key = slot.writtenKey { writtenKeys.insert(key) }
         slots.append(slot)
         return Ticket(mailbox: mailbox, connection: handle, sequence: sequence)
     }
@@ -369,7 +366,6 @@ extension RESPConnection {
             replyBytesHeld += answer.size
         }
         requestBytesInFlight -= slots[index].bytes
-        if let key = slots[index].writtenKey { writtenKeys.remove(key) }
         inFlight -= 1
         if inFlight == 0 { phase = .idle }
     }

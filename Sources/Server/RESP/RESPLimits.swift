@@ -12,6 +12,12 @@ enum RESPLimits {
     static let commandBytesMax = KeyValueLimits.valueBytesMax + 1024 * 1024
     /// Keys of one DEL; each costs a read and a write.
     static let keysPerDeleteMax = 1024
+    /// Names or patterns that `CONFIG GET` and `COMMAND INFO` look at.
+    static let namesMax = 128
+    /// One pattern of `CONFIG GET`.
+    static let patternBytesMax = 256
+    /// What a client calls itself (`CLIENT SETNAME`, `SETINFO`, `HELLO SETNAME`).
+    static let clientNameBytesMax = 1024
     /// Requests of one connection without a written answer; at this many the server stops reading from the socket.
     static let pipelinedRequestsMax = 1024
     /// Bytes of keys and values that one connection may have in flight before the server stops reading.

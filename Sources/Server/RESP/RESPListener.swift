@@ -10,11 +10,13 @@ struct RESPListener: Service {
     let store: any KeyValueService
     let status: any NodeStatusService
     let group: any EventLoopGroup
+    let diagnostics: Diagnostics
     let logger: Logger
 
     func run() async throws {
         let server = try await RESPServer.start(
-            host: address.host, port: address.port, group: group, service: store, status: status)
+            host: address.host, port: address.port, group: group, service: store, status: status,
+            diagnostics: diagnostics)
         logger.info("RESP is listening", metadata: ["port": "\(server.port)"])
         try? await gracefulShutdown()
         await server.close()

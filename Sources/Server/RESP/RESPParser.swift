@@ -27,8 +27,14 @@ struct RESPParser {
             return
         }
         var received = received
+        // What was consumed makes room before the buffer grows: a stream that never pauses between two commands would make it
+        // grow for ever.
+        if buffer.writableBytes < received.readableBytes { buffer.discardReadBytes() }
         buffer.writeBuffer(&received)
     }
+
+    /// Memory that the buffer holds.
+    var capacityBytes: Int { buffer.capacity }
 
     /// How many bytes wait in the buffer, parsed or not.
     var bufferedBytes: Int { buffer.readableBytes }
@@ -192,7 +198,8 @@ extension RESPParser {
             case invalid
         }
 
-        /// Reads `*N\r\n` or `$N\r\n` at the offset. `*-1` is an empty command, as in Redis.
+        /// Reads `*N\r\n` or `$N\r\n` at the offset. `*-1` is an empty command, as in Redis. A number has one spelling: no plus,
+        /// no leading zeros.
         private mutating func header(in bytes: UnsafeRawBufferPointer, max: Int) -> Header {
             // A sign, ten digits and the line's end; anything longer is no length.
             let headerBytesMax = 16
@@ -207,7 +214,7 @@ extension RESPParser {
                     guard bytes[index + 1] == UInt8(ascii: "\n"), index > start + (isNegative ? 1 : 0) else {
                         return .invalid
                     }
-                    guard value <= max else { return .invalid }
+                    guard value <= max, value > 0 || !isNegative else { return .invalid }
                     offset = index + 2
                     return .value(isNegative ? -value : value)
                 }
@@ -216,6 +223,8 @@ extension RESPParser {
                     isNegative = true
                 } else {
                     guard byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return .invalid }
+                    let hasDigits = index > start + (isNegative ? 1 : 0)
+                    guard value > 0 || !hasDigits else { return .invalid }
                     value = value * 10 + Int(byte - UInt8(ascii: "0"))
                 }
                 index += 1

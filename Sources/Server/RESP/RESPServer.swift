@@ -1,6 +1,6 @@
-import Cluster
 // The RESP listener: binds a port, gives each connection its handler, counts them, and ends them in order. It speaks
 // the part of Redis's protocol that a key-value store needs; it must never keep a connection open past `close()`.
+import Cluster
 import KeyValue
 import NIOCore
 import NIOPosix
@@ -21,12 +21,19 @@ final class RESPServer: Sendable {
             var isClosing = false
         }
 
+        /// The newest connection's number.
+        private let newest = Atomic<UInt64>(0)
         private let state = Mutex(State())
+        private let most: Int
+
+        init(most: Int) {
+            self.most = most
+        }
 
         /// False when there are too many, or when the server closes.
         func admit(_ channel: any Channel) -> Bool {
             let isAdmitted = state.withLock { state in
-                guard !state.isClosing, state.open.count < RESPLimits.connectionsMax else { return false }
+                guard !state.isClosing, state.open.count < most else { return false }
                 state.open[ObjectIdentifier(channel)] = channel
                 return true
             }
@@ -36,6 +43,9 @@ final class RESPServer: Sendable {
             }
             return true
         }
+
+        /// The number of one more connection.
+        func nextID() -> UInt64 { newest.wrappingAdd(1, ordering: .relaxed).newValue }
 
         /// Admits no more, and names those that are open.
         func startClosing() -> [any Channel] {
@@ -63,12 +73,15 @@ final class RESPServer: Sendable {
     ///   - port: 0 takes a free one.
     ///   - service: answers every call within its own deadlines, and applies the writes that one thread hands over in
     ///     the order in which they were handed over, or as if concurrent where the keys differ.
+    ///   - connectionsMax: one more is told so and closed.
+    ///   - diagnostics: told when connections can't be accepted.
     /// - Throws: `CommandError` with a sentence that names the address, when it can't be bound.
     static func start(
         host: String, port: Int, group: any EventLoopGroup, service: any KeyValueService,
-        status: any NodeStatusService
+        status: any NodeStatusService, connectionsMax: Int = RESPLimits.connectionsMax,
+        diagnostics: Diagnostics = Diagnostics()
     ) async throws -> RESPServer {
-        let connections = Connections()
+        let connections = Connections(most: connectionsMax)
         var mailboxes: [ObjectIdentifier: CompletionMailbox] = [:]
         for loop in group.makeIterator() {
             mailboxes[ObjectIdentifier(loop)] = CompletionMailbox(eventLoop: loop)
@@ -76,6 +89,9 @@ final class RESPServer: Sendable {
         let bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 1024)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelInitializer {
+                AcceptPause.install(on: $0, listener: "RESP", diagnostics: diagnostics)
+            }
             .childChannelOption(.socketOption(.so_keepalive), value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(
@@ -83,16 +99,16 @@ final class RESPServer: Sendable {
                 value: .init(low: RESPLimits.outputBytesMax / 4, high: RESPLimits.outputBytesMax)
             )
             .childChannelInitializer { [mailboxes] channel in
-                guard connections.admit(channel) else {
-                    let refusal = ByteBuffer(string: "-ERR max number of clients reached\r\n")
-                    return channel.writeAndFlush(refusal).flatMap { channel.close() }
-                }
-                return channel.eventLoop.makeCompletedFuture {
+                channel.eventLoop.makeCompletedFuture {
+                    guard connections.admit(channel) else {
+                        let refusal = LastWords("-ERR max number of clients reached\r\n")
+                        return try channel.pipeline.syncOperations.addHandler(refusal)
+                    }
                     guard let mailbox = mailboxes[ObjectIdentifier(channel.eventLoop)] else {
                         preconditionFailure("a connection was put on a loop outside the listener's group")
                     }
                     try channel.pipeline.syncOperations.addHandler(
-                        RESPConnection(service: service, status: status, mailbox: mailbox))
+                        RESPConnection(service: service, status: status, mailbox: mailbox, id: connections.nextID()))
                 }
             }
         do {
@@ -114,5 +130,25 @@ final class RESPServer: Sendable {
         }
         for channel in open { try? await channel.closeFuture.get() }
         cut.cancel()
+    }
+}
+
+/// Says one thing to whoever connects and closes. A handler, because nothing leaves a connection before it is active.
+final class LastWords: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let words: String
+
+    init(_ words: String) {
+        self.words = words
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        let channel = context.channel
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: words))).whenComplete { _ in
+            channel.close(promise: nil)
+        }
+        context.fireChannelActive()
     }
 }

@@ -92,4 +92,58 @@ import Testing
             #expect(!error.sentence.isEmpty, "seed \(seed)")
         }
     }
+
+    /// Pieces end in the middle of a command, always, so that the buffer is never empty.
+    @Test func aStreamThatNeverPausesNeedsNoMoreMemory() throws {
+        let command =
+            Array("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$100\r\n".utf8) + [UInt8](repeating: 7, count: 100) + [13, 10]
+        var parser = RESPParser()
+        var count = 0
+        parser.append(ByteBuffer(bytes: command[..<50]))
+        for _ in 0..<20_000 {
+            parser.append(ByteBuffer(bytes: command[50...] + command[..<50]))
+            while try parser.parse() {
+                count += 1
+                parser.consume()
+            }
+        }
+        #expect(count == 20_000)
+        #expect(parser.capacityBytes <= 4096, "\(parser.capacityBytes) bytes for one command of \(command.count)")
+    }
+}
+
+@Suite struct RESPIntegerTests {
+    @Test(
+        arguments: [
+            ("0", 0), ("7", 7), ("-1", -1), ("9223372036854775807", .max), ("-9223372036854775808", .min), ("10", 10),
+            ("", nil), ("-", nil), ("+5", nil), ("05", nil), ("-0", nil), ("-05", nil), (" 5", nil), ("5 ", nil),
+            ("9223372036854775808", nil), ("-9223372036854775809", nil), ("99999999999999999999999", nil), ("1e3", nil),
+            ("0x10", nil), ("--1", nil), ("1.0", nil), ("\u{0661}", nil),
+        ] as [(String, Int64?)])
+    func hasOneSpelling(_ text: String, _ expected: Int64?) {
+        #expect(RESPInteger.signed(Array(text.utf8)) == expected)
+    }
+
+    @Test func theLargestWithoutASign() {
+        #expect(RESPInteger.unsigned(Array("18446744073709551615".utf8)) == .max)
+        #expect(RESPInteger.unsigned(Array("18446744073709551616".utf8)) == nil)
+        #expect(RESPInteger.unsigned(Array("-1".utf8)) == nil)
+    }
+}
+
+@Suite struct RESPGlobTests {
+    @Test(arguments: [
+        ("save", true), ("SAVE", true), ("*", true), ("**", true), ("s*", true), ("*e", true), ("s*v*", true),
+        ("s??e", true), ("s[a-c]ve", true), ("s[^b]ve", true), ("s[c-a]ve", true), ("\\save", true), ("[s]ave", true),
+        ("sav", false), ("saved", false), ("", false), ("?", false), ("s[^a]ve", false), ("[", false), ("[s", false),
+        ("s\\*", false), ("*x*", false), ("[]save", false),
+    ])
+    func aPattern(_ pattern: String, _ expected: Bool) {
+        #expect(RESPGlob(Array(pattern.utf8)).matches("save".utf8) == expected)
+    }
+
+    @Test func manyStarsEndSoon() {
+        let pattern = Array(String(repeating: "*a", count: RESPLimits.patternBytesMax / 2).utf8) + [UInt8(ascii: "b")]
+        #expect(!RESPGlob(pattern).matches(String(repeating: "a", count: 500).utf8))
+    }
 }

@@ -54,10 +54,59 @@ import Testing
         ("SELECT 1\r\n", "-ERR DB index is out of range: there is one database, number 0\r\n"),
         ("CONFIG GET save\r\n", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
         ("CONFIG GET appendonly\r\n", "*2\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n"),
-        ("CLIENT SETNAME me\r\n", "+OK\r\n"),
+        ("CONFIG GET save appendonly nothing\r\n", "*4\r\n$10\r\nappendonly\r\n$3\r\nyes\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET S?V[a-f] sav*\r\n", "*2\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("CONFIG GET nothing\r\n", "*0\r\n"),
+        ("CONFIG GET\r\n", "-ERR wrong number of arguments for 'config|get' command\r\n"),
+        ("CONFIG\r\n", "-ERR wrong number of arguments for 'config' command\r\n"),
+        ("CLIENT SETNAME me\r\nCLIENT GETNAME\r\n", "+OK\r\n$2\r\nme\r\n"),
+        ("CLIENT GETNAME\r\nCLIENT ID\r\n", "$-1\r\n:1\r\n"),
+        ("CLIENT SETNAME me\r\nCLIENT SETNAME \"\"\r\nCLIENT GETNAME\r\n", "+OK\r\n+OK\r\n$-1\r\n"),
+        (
+            "CLIENT SETNAME \"a b\"\r\n",
+            "-ERR Client names cannot contain spaces, newlines or special characters.\r\n"
+        ),
+        ("CLIENT SETINFO LIB-NAME redis-py\r\nCLIENT SETINFO lib-ver 5.0\r\n", "+OK\r\n+OK\r\n"),
+        ("CLIENT SETINFO color red\r\n", "-ERR Unrecognized option 'color'\r\n"),
+        ("CLIENT\r\n", "-ERR wrong number of arguments for 'client' command\r\n"),
+        ("CLIENT ID 1\r\n", "-ERR wrong number of arguments for 'client|id' command\r\n"),
+        ("CLIENT SETNAME\r\n", "-ERR wrong number of arguments for 'client|setname' command\r\n"),
+        (
+            "CLIENT FLY\r\n",
+            "-ERR unknown subcommand 'FLY'. CLIENT knows ID, INFO, GETNAME, SETNAME, SETINFO, NO-EVICT and NO-TOUCH\r\n"
+        ),
+        ("CLIENT NO-EVICT on\r\nCLIENT NO-TOUCH OFF\r\n", "+OK\r\n+OK\r\n"),
+        ("COMMAND COUNT\r\n", ":19\r\n"),
+        ("COMMAND COUNT all\r\n", "-ERR wrong number of arguments for 'command|count' command\r\n"),
+        (
+            "COMMAND INFO get nosuch\r\n",
+            "*2\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n*0\r\n*0\r\n*0\r\n*0\r\n*-1\r\n"
+        ),
+        ("COMMAND DOCS get set\r\n", "*0\r\n"),
+        ("AUTH default any\r\n", "+OK\r\n"),
+        ("AUTH me any\r\n", "-WRONGPASS invalid username-password pair or user is disabled.\r\n"),
+        ("ECHO\r\n", "-ERR wrong number of arguments for 'echo' command\r\n"),
+        ("PING a b\r\n", "-ERR wrong number of arguments for 'ping' command\r\n"),
+        ("INCRBY n\r\n", "-ERR wrong number of arguments for 'incrby' command\r\n"),
+        ("DEL\r\n", "-ERR wrong number of arguments for 'del' command\r\n"),
+        ("SELECT\r\n", "-ERR wrong number of arguments for 'select' command\r\n"),
         ("QUIT\r\nPING\r\n", "+OK\r\n"),
         ("HELLO 9\r\n", "-NOPROTO unsupported protocol version: this server speaks 2 and 3\r\n"),
-        ("HELLO 3\r\nGET missing\r\n", Self.greeting3 + "_\r\n"),
+        ("HELLO 4\r\n", "-NOPROTO unsupported protocol version: this server speaks 2 and 3\r\n"),
+        ("HELLO three\r\n", "-ERR Protocol version is not an integer or out of range\r\n"),
+        ("HELLO 3\r\nGET missing\r\n", Self.greeting("%7", 3) + "_\r\n"),
+        ("HELLO\r\n", Self.greeting("*14", 2)),
+        ("HELLO 3 SETNAME app\r\nCLIENT GETNAME\r\n", Self.greeting("%7", 3) + "$3\r\napp\r\n"),
+        ("HELLO 3 AUTH default secret\r\n", Self.greeting("%7", 3)),
+        ("HELLO 2 AUTH default x SETNAME app\r\nCLIENT GETNAME\r\n", Self.greeting("*14", 2) + "$3\r\napp\r\n"),
+        (
+            "HELLO 3 AUTH me x\r\nPING\r\n",
+            "-WRONGPASS invalid username-password pair or user is disabled.\r\n+PONG\r\n"
+        ),
+        ("HELLO 3 AUTH default\r\n", "-ERR Syntax error in HELLO option 'AUTH'\r\n"),
+        ("HELLO 3 FLY\r\n", "-ERR Syntax error in HELLO option 'FLY'\r\n"),
+        ("HELLO 3\r\nCONFIG GET save\r\n", Self.greeting("%7", 3) + "%1\r\n$4\r\nsave\r\n$0\r\n\r\n"),
+        ("HELLO 3\r\nCONFIG GET x*\r\nCOMMAND DOCS\r\n", Self.greeting("%7", 3) + "%0\r\n%0\r\n"),
         ("FLY me\r\n", "-ERR unknown command 'FLY'\r\n"),
         ("GET\r\n", "-ERR wrong number of arguments for 'get' command\r\n"),
         ("SET k\r\n", "-ERR wrong number of arguments for 'set' command\r\n"),
@@ -66,10 +115,17 @@ import Testing
         ("SET a 1\r\nSET b 2\r\nDEL a b c a\r\nGET a\r\n", "+OK\r\n+OK\r\n:2\r\n$-1\r\n"),
         ("INCR n\r\nINCRBY n 41\r\nDECR n\r\nDECRBY n 50\r\n", ":1\r\n:42\r\n:41\r\n:-9\r\n"),
         ("INCRBY n x\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("INCRBY n +5\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("INCRBY n 05\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("INCRBY n -0\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("DECRBY n +5\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("INCRBY n 9223372036854775808\r\n", "-ERR value is not an integer or out of range\r\n"),
+        ("INCRBY n -9223372036854775808\r\n", ":-9223372036854775808\r\n"),
         ("DECRBY n -9223372036854775808\r\n", "-ERR value is not an integer or out of range\r\n"),
         ("SESSION OPEN\r\nSESSION CLOSE 77\r\n", ":77\r\n+OK\r\n"),
         ("SESSION 77 SEQ 1 SET a b\r\nSESSION 77 seq 2 ack 1 INCR n\r\nGET a\r\n", "+OK\r\n:1\r\n$1\r\nb\r\n"),
         ("SESSION 77 SEQ 1 DEL a\r\n", "-ERR a session's write is SET, DELETE, INCR, INCRBY, DECR or DECRBY\r\n"),
+        ("SESSION +77 SEQ 1 SET a b\r\n", Self.sessionSyntax), ("SESSION 77 SEQ 01 SET a b\r\n", Self.sessionSyntax),
         ("SESSION x SEQ 1 SET a b\r\n", Self.sessionSyntax), ("SESSION 77 SEQ 1 ACK 1\r\n", Self.sessionSyntax),
         ("GET \"\"\r\n", "-ERR the key is empty; give it at least one byte\r\n"),
     ])
@@ -83,9 +139,11 @@ import Testing
     private static let sessionSyntax =
         "-ERR syntax error: SESSION OPEN, SESSION CLOSE client, or SESSION client SEQ n [ACK m] and a write\r\n"
 
-    private static let greeting3 =
-        "%5\r\n$6\r\nserver\r\n$6\r\nstrata\r\n$7\r\nversion\r\n$5\r\n1.0.0\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n"
-        + "$4\r\nrole\r\n$6\r\nmaster\r\n$5\r\nproto\r\n:3\r\n"
+    /// HELLO's answer to the first connection of a listener.
+    private static func greeting(_ header: String, _ version: Int) -> String {
+        header + "\r\n$6\r\nserver\r\n$6\r\nstrata\r\n$7\r\nversion\r\n$5\r\n1.0.0\r\n$5\r\nproto\r\n:\(version)\r\n"
+            + "$2\r\nid\r\n:1\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n"
+    }
 
     private static let longLine = String(repeating: "x", count: 70_000)
 
@@ -93,6 +151,13 @@ import Testing
         ("*x\r\n", "invalid multibulk length"),
         ("*1048577\r\n", "invalid multibulk length"),
         ("*99999999999999999999\r\n", "too big mbulk count string"),
+        ("*2147483647\r\n", "invalid multibulk length"),
+        ("*01\r\n", "invalid multibulk length"),
+        ("*+1\r\n", "invalid multibulk length"),
+        ("*-0\r\n", "invalid multibulk length"),
+        ("*1\r\n$04\r\nPING\r\n", "invalid bulk length"),
+        ("*1\r\n$9223372036854775807\r\n", "too big bulk count string"),
+        ("*1\r\n*1\r\n$4\r\nPING\r\n", "expected '$', got '*'"),
         ("*1\r\n:4\r\n", "expected '$', got ':'"),
         ("*1\r\n$-1\r\n", "invalid bulk length"),
         ("*1\r\n$16777217\r\n", "invalid bulk length"),
@@ -152,6 +217,65 @@ import Testing
                 let answer = try await exchange(sent + "DEL k\r\nGET k\r\n", port: port)
                 #expect(answer == expected + ":1\r\n$-1\r\n")
             }
+        }
+    }
+
+    /// The default of redis-benchmark: every SET of a pipeline goes to the same key.
+    @Test func pipelinedWritesToOneKeyDoNotWaitForEachOther() async throws {
+        let store = FakeStore()
+        try await withServer(store) { port, _ in
+            store.freeze()
+            let client = try LoopbackClient(port: port)
+            try await client.send((0..<16).map { "SET k \($0)\r\n" }.joined() + "INCR k\r\nDELETE x\r\nGET k\r\n")
+            while store.callCount < 18 { await Task.yield() }
+            // All writes are with the store, none is answered; the read waits for them.
+            try await Task.sleep(for: .milliseconds(20))
+            #expect(store.callCount == 18)
+            store.thaw()
+            let expected = String(repeating: "+OK\r\n", count: 16) + ":16\r\n+OK\r\n$2\r\n16\r\n"
+            #expect(try await client.expect(expected))
+        }
+    }
+
+    @Test func everyConnectionHasANumberOfItsOwn() async throws {
+        try await withServer { port, _ in
+            let first = try await exchange("CLIENT ID\r\nCLIENT ID\r\n", port: port)
+            let second = try await exchange("CLIENT ID\r\n", port: port)
+            #expect(first == ":1\r\n:1\r\n")
+            #expect(second == ":2\r\n")
+        }
+    }
+
+    @Test func aConnectionTooManyIsToldSo() async throws {
+        let server = try await RESPServer.start(
+            host: "127.0.0.1", port: 0, group: MultiThreadedEventLoopGroup.singleton, service: FakeStore(),
+            status: FakeNode(), connectionsMax: 1)
+        let first = try LoopbackClient(port: server.port)
+        try await first.send("PING\r\n")
+        #expect(try await first.expect("+PONG\r\n"))
+        #expect(try await LoopbackClient(port: server.port).receiveAll() == "-ERR max number of clients reached\r\n")
+        await server.close()
+    }
+
+    @Test func clientInfoNamesTheClient() async throws {
+        try await withServer { port, _ in
+            let answer = try await exchange(
+                "CLIENT SETNAME app\r\nCLIENT SETINFO LIB-NAME lib\r\nCLIENT INFO\r\n", port: port)
+            #expect(answer.contains("id=1 addr=127.0.0.1:"))
+            #expect(answer.contains(" laddr=127.0.0.1:\(port) name=app db=0 resp=2 lib-name=lib lib-ver=\n"))
+        }
+    }
+
+    @Test(arguments: [
+        (IncrementRefusal.notAnInteger, "-ERR value is not an integer or out of range\r\n"),
+        (IncrementRefusal.outOfRange, "-ERR increment or decrement would overflow\r\n"),
+    ])
+    func aRefusedIncrementIsToldAsRedisDoes(_ sentence: String, _ expected: String) async throws {
+        let store = FakeStore()
+        store.fail("n", with: .invalid(.notAnInteger, sentence))
+        try await withServer(store) { port, _ in
+            let answer = try await exchange("INCR n\r\n", port: port)
+            #expect(answer == expected)
         }
     }
 
