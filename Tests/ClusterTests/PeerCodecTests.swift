@@ -92,4 +92,95 @@ import Testing
             #expect(PeerCodec.decode(bytes) == nil, "byte \(position)")
         }
     }
+
+    // MARK: what no honest peer sends
+
+    /// Encodes a message with frames whatever its fields say.
+    private func decoded(_ message: Message, _ frames: FrameBatch) -> [PeerMessage]? {
+        var writer = ByteWriter()
+        PeerCodec.encode(message, group: .keyValue, frames: frames, into: &writer)
+        return PeerCodec.decode(writer.bytes)
+    }
+
+    /// One valid frame behind index 2^64-1 trapped in `index + 1`.
+    @Test func anAppendBehindTheLargestIndexIsRefused() {
+        var message = append()
+        message.index = .max
+        #expect(decoded(message, frames(7...7)) == nil)
+        // The frame that would follow it, were there no overflow.
+        #expect(decoded(message, frames(1...1)) == nil)
+    }
+
+    @Test(arguments: [PeerCodecLimits.positionMax + 1, 1 << 63, .max - 1, .max], Message.Kind.allCases)
+    func positionsThatNoLogReachesAreRefused(value: UInt64, kind: Message.Kind) {
+        let fields: [(String, WritableKeyPath<Message, UInt64>)] = [
+            ("term", \.term), ("index", \.index), ("log term", \.logTerm), ("commit", \.commit), ("hint", \.rejectHint),
+        ]
+        for (name, field) in fields {
+            var message = append()
+            message.kind = kind
+            message[keyPath: field] = value
+            #expect(decoded(message, FrameBatch()) == nil, "\(name)")
+        }
+    }
+
+    @Test func entriesOfTermsThatTheirLeaderCannotHaveAreRefused() {
+        #expect(decoded(append(), frames(7...8, term: 3)) != nil)
+        #expect(decoded(append(), frames(7...8, term: 4)) == nil, "newer than the leader")
+        #expect(decoded(append(), frames(7...8, term: 1)) == nil, "older than the entry before")
+    }
+
+    @Test func anUnreadableChangeOfTheMembersIsRefused() {
+        var batch = FrameBatch()
+        batch.append(kind: .membership, index: 7, term: 3, baseOffset: 0, recordCount: 0, payload: [9, 9, 9])
+        #expect(decoded(append(), batch) == nil)
+        var leave = FrameBatch()
+        leave.append(kind: .membership, index: 7, term: 3, baseOffset: 0, recordCount: 0, payload: [])
+        #expect(decoded(append(), leave) != nil)
+    }
+
+    @Test func aForwardedProposalIsBounded() {
+        for (count, isAccepted) in [
+            (PeerCodecLimits.proposalBytesMax, true), (PeerCodecLimits.proposalBytesMax + 1, false),
+        ] {
+            var writer = ByteWriter()
+            PeerCodec.encode(
+                ForwardedProposal(
+                    request: 1, group: .keyValue, operations: 1, payload: [UInt8](repeating: 0, count: count)),
+                into: &writer)
+            #expect((PeerCodec.decode(writer.bytes) != nil) == isAccepted)
+        }
+    }
+
+    /// Five bytes each on the wire, thirty times as many in memory.
+    @Test func aBatchHoldsABoundedNumberOfMessages() {
+        var writer = ByteWriter()
+        for _ in 0..<PeerCodecLimits.messagesMax { PeerCodec.encodeBeat(into: &writer) }
+        #expect(PeerCodec.decode(writer.bytes)?.count == PeerCodecLimits.messagesMax)
+        PeerCodec.encodeBeat(into: &writer)
+        #expect(PeerCodec.decode(writer.bytes) == nil)
+    }
+
+    /// The newer version's answer is no reason to drop everything else in its batch.
+    @Test func anAnswerOfANewerVersionIsUnknown() throws {
+        for code: UInt8 in [5, 15, 200, 255] {
+            var writer = ByteWriter()
+            let start = writer.reserveLength()
+            writer.write(UInt8(3))
+            writer.write(UInt64(5))
+            writer.write(code)
+            writer.bytes.append(contentsOf: Array("new".utf8))
+            writer.fillLength(from: start)
+            guard case .forwardResult(let answer)? = PeerCodec.decode(writer.bytes)?.first else {
+                Issue.record("code \(code) is lost")
+                continue
+            }
+            #expect(answer.result == .failure(.unknown("new")))
+        }
+    }
+
+    @Test func aLengthBeyondTheBatchReservesNothing() {
+        #expect(PeerCodec.decode([0xff, 0xff, 0xff, 0xff, 1]) == nil)
+        #expect(PeerCodec.decode([0xff, 0xff, 0xff]) == nil)
+    }
 }

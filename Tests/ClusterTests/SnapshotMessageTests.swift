@@ -93,4 +93,27 @@ import Testing
         #expect(incoming.take(chunk(6, 4)) == .expected)
         #expect(incoming.remaining.isEmpty)
     }
+
+    @Test(arguments: [PeerCodecLimits.positionMax + 1, UInt64.max])
+    func positionsThatNoLogReachesAreRefused(value: UInt64) {
+        let fields: [WritableKeyPath<SnapshotManifest, UInt64>] = [
+            \.point.index, \.point.term, \.nextOffset, \.membership.version,
+        ]
+        for field in fields {
+            var manifest = Self.manifest
+            manifest[keyPath: field] = value
+            #expect(Self.decode(Self.encode(.offer(term: 4, manifest))) == nil, "\(field)")
+        }
+        #expect(Self.decode(Self.encode(.offer(term: value, Self.manifest))) == nil)
+        #expect(Self.decode(Self.encode(.want([WantedFile(file: 0, offset: value)]))) == nil)
+        #expect(Self.decode(Self.encode(.finished(index: value, reason: ""))) == nil)
+        let chunk = SnapshotChunk(file: 1, offset: value, checksum: 0, bytes: .slice([1][...]))
+        #expect(Self.decode(Self.encode(.chunk(chunk))) == nil)
+    }
+
+    @Test func noFileIsWantedTwice() {
+        let twice = [WantedFile(file: 1, offset: 0), WantedFile(file: 1, offset: 5)]
+        #expect(Self.decode(Self.encode(.want(twice))) == nil)
+        #expect(Self.decode(Self.encode(.want(twice.reversed()))) == nil)
+    }
 }

@@ -259,6 +259,11 @@ public final class ClusterHost {
         switch message {
         case .raft(let id, let message, let frames):
             guard let group = groupByID[id], message.from == peer, message.to == member.id else { return }
+            if !frames.isEmpty, let problem = group.contradiction(in: frames, of: message) {
+                inbox.diagnostics.report(
+                    .undecodableBatch, "an append of \(peer) to group \(id) is dropped: \(problem)")
+                return
+            }
             group.step(.receive(message), frames: frames, outbox: outbox)
             if message.from == group.core.leader { group.noteHeard(message, now: now) }
         case .forward(let forward):

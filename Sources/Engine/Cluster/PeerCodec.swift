@@ -1,6 +1,7 @@
 // The encoding of what nodes say to each other, the same on every transport (Docs/Formats/peer-messages.md). Entries travel
-// as the very frames that both logs store. Decoding checks every length and every checksum; what does not decode is
-// refused as a whole, never half used.
+// as the very frames that both logs store. Decoding checks every length, every checksum and every number: what is beyond
+// PeerCodecLimits no honest node sends, and the code behind may count on it. What does not decode is refused as a whole, never
+// half used.
 import Raft
 import SegmentedLog
 
@@ -113,7 +114,9 @@ enum PeerCodec {
         var reader = ByteReader(bytes[...])
         var messages: [PeerMessage] = []
         while !reader.isAtEnd {
-            guard let body = reader.readCounted(), let message = decodeOne(body) else { return nil }
+            guard messages.count < PeerCodecLimits.messagesMax, let body = reader.readCounted(),
+                let message = decodeOne(body)
+            else { return nil }
             messages.append(message)
         }
         return messages
@@ -136,7 +139,8 @@ enum PeerCodec {
             return decodeRaft(&reader)
         case .forward:
             guard let request = reader.read(UInt64.self), let group = reader.read(UInt64.self),
-                let operations = reader.read(UInt32.self)
+                let operations = reader.read(UInt32.self),
+                body.endIndex - reader.position <= PeerCodecLimits.proposalBytesMax
             else { return nil }
             return .forward(
                 ForwardedProposal(
@@ -149,8 +153,8 @@ enum PeerCodec {
                 return .forwardResult(ForwardedResult(request: request, result: .success(value)))
             }
             let text = String(decoding: body[reader.position...], as: UTF8.self)
-            guard let error = RequestError(code: code, text: text) else { return nil }
-            return .forwardResult(ForwardedResult(request: request, result: .failure(error)))
+            return .forwardResult(
+                ForwardedResult(request: request, result: .failure(RequestError(code: code, text: text))))
         case .beat:
             return reader.isAtEnd ? .beat : nil
         case .snapshot:
@@ -172,7 +176,8 @@ enum PeerCodec {
             let to = reader.read(UInt64.self), let term = reader.read(UInt64.self),
             let index = reader.read(UInt64.self), let logTerm = reader.read(UInt64.self),
             let commit = reader.read(UInt64.self), let rejectHint = reader.read(UInt64.self),
-            let context = reader.read(UInt64.self)
+            let context = reader.read(UInt64.self),
+            max(term, index, logTerm, commit, rejectHint) <= PeerCodecLimits.positionMax
         else { return nil }
         var message = Message(kind, from: NodeID(from), to: NodeID(to), term: term)
         message.index = index
@@ -183,12 +188,37 @@ enum PeerCodec {
         message.rejectHint = rejectHint
         message.context = context
         guard !reader.isAtEnd else { return .raft(GroupID(rawValue: group), message, FrameBatch()) }
-        guard let frames = try? FrameBatch(validating: Array(reader.bytes[reader.position...])),
-            kind == .append, frames.firstIndex == index + 1
+        // No overflow: the index is at most `positionMax`.
+        guard kind == .append, let frames = try? FrameBatch(validating: Array(reader.bytes[reader.position...])),
+            frames.firstIndex == index + 1, isPlausible(frames, after: logTerm, in: term)
         else { return nil }
         message.entries = frames.headers.map(EntryHeader.init)
         return .raft(GroupID(rawValue: group), message, frames)
     }
+}
+
+extension PeerCodec {
+    /// Whether a leader of `term` can have these entries behind one of `previous`: terms never fall and none is newer than the
+    /// leader's, and changes of the members can be read by this version.
+    private static func isPlausible(_ frames: FrameBatch, after previous: Term, in term: Term) -> Bool {
+        guard let first = frames.headers.first, let last = frames.headers.last, first.term >= previous,
+            last.term <= term
+        else { return false }
+        for (position, header) in frames.headers.enumerated() where header.kind == .membership {
+            guard ConfigurationCodec.decodeChange(frames.payload(position)) != nil else { return false }
+        }
+        return true
+    }
+}
+
+/// What is believed of a peer. Honest nodes stay far below.
+enum PeerCodecLimits {
+    /// Indexes, terms and offsets: none is reached by counting, and the sum of any two fits into 64 bits.
+    static let positionMax: UInt64 = 1 << 62
+    /// Messages in one batch. A turn sends a few for each group and peer.
+    static let messagesMax = 1 << 18
+    /// Payload of one forwarded proposal: the largest value of the store, and what it may be wrapped in.
+    static let proposalBytesMax = 32 * 1024 * 1024
 }
 
 extension EntryHeader {
@@ -218,14 +248,18 @@ extension RequestError {
         }
     }
 
-    fileprivate init?(code: UInt8, text: String) {
+    /// A code of a newer version says nothing certain.
+    fileprivate init(code: UInt8, text: String) {
         switch code {
         case 1: self = .notLeader(leader: nil)
         case 2: self = .unavailable(text)
         case 3: self = .unknown(text)
         case 4: self = .storage(text)
         default:
-            guard code >= 16, let what = Invalid(code: code - 16) else { return nil }
+            guard code >= 16, let what = Invalid(code: code - 16) else {
+                self = .unknown(text)
+                return
+            }
             self = .invalid(what, text)
         }
     }

@@ -35,6 +35,13 @@ enum PeerLimits {
     }
     /// Bytes joined into one gRPC message.
     static let batchBytesMax = 4 * 1024 * 1024
-    /// One frame on a TCP connection.
+    /// One frame on a TCP connection of a peer that is known.
     static let frameBytesMax = 128 * 1024 * 1024
+    /// The first frame of a TCP connection, which says who calls: a stranger gets no more memory than this.
+    static let helloBytesMax = 64 * 1024
+    /// How long a TCP connection may take to say who calls.
+    static let helloSecondsMax: Int64 = 10
+    /// Nodes that one handshake may name, and the bytes of each of their texts.
+    static let handshakeMembersMax = 1024
+    static let handshakeTextBytesMax = 1024
 }

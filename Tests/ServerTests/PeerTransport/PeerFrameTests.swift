@@ -1,6 +1,9 @@
 // Frames come out as they went in, however the stream was cut on its way, and a length that nobody of ours would send ends
 // the connection instead of filling memory.
+import Cluster
 import NIOCore
+import StrataProtocol
+import SwiftProtobuf
 import Testing
 
 @testable import Server
@@ -34,5 +37,53 @@ import Testing
         var bytes = ByteBuffer()
         bytes.writeInteger(UInt32(PeerLimits.frameBytesMax + 1), endianness: .little)
         #expect(throws: PeerFrameCutter.Failure.self) { try cutter.next(&bytes) }
+    }
+
+    /// Before it has said who it is, a connection gets little memory.
+    @Test func aStrangersFirstFrameIsShort() throws {
+        var cutter = PeerFrameCutter(frameBytesMax: PeerLimits.helloBytesMax)
+        var bytes = ByteBuffer()
+        bytes.writeInteger(UInt32(PeerLimits.helloBytesMax), endianness: .little)
+        #expect(try cutter.next(&bytes) == nil)
+        cutter = PeerFrameCutter(frameBytesMax: PeerLimits.helloBytesMax)
+        bytes.writeInteger(UInt32(PeerLimits.helloBytesMax + 1), endianness: .little)
+        #expect(throws: PeerFrameCutter.Failure.self) { try cutter.next(&bytes) }
+    }
+}
+
+@Suite struct HandshakeTests {
+    private func identity(_ change: (inout Strata_V1_PeerIdentity) -> Void = { _ in }) -> Strata_V1_PeerIdentity {
+        var identity = Strata_V1_PeerIdentity(
+            PeerDirectory(
+                member: Member(name: "n1", incarnation: "i1", address: "127.0.0.1:1"), expected: 3, formed: nil))
+        change(&identity)
+        return identity
+    }
+
+    private func member(_ id: UInt64, _ name: String) -> Strata_V1_PeerMember {
+        .with {
+            $0.raftID = id
+            $0.nodeID = name
+            $0.incarnation = "i"
+            $0.address = "a:1"
+        }
+    }
+
+    @Test func anHonestOneIsTaken() {
+        #expect(identity().formRefusal == nil)
+        #expect(identity { $0.tcpPort = 65_535 }.formRefusal == nil)
+    }
+
+    /// A port above 65535 would trap where it is dialled; a member twice would trap where its groups begin.
+    @Test func whatWouldStopThisNodeIsRefused() {
+        #expect(identity { $0.tcpPort = 65_536 }.formRefusal != nil)
+        #expect(identity { $0.tcpPort = .max }.formRefusal != nil)
+        #expect(identity { $0.raftID = 0 }.formRefusal != nil)
+        #expect(identity { $0.founders = [member(1, "a"), member(1, "b")] }.formRefusal != nil)
+        #expect(identity { $0.members = [member(1, "a"), member(2, "a")] }.formRefusal != nil)
+        #expect(identity { $0.founders = [member(0, "a")] }.formRefusal != nil)
+        #expect(identity { $0.members = (1...1025).map { member($0, "n\($0)") } }.formRefusal != nil)
+        #expect(identity { $0.nodeID = String(repeating: "n", count: 1025) }.formRefusal != nil)
+        #expect(identity { $0.founders = [member(1, String(repeating: "n", count: 1025))] }.formRefusal != nil)
     }
 }

@@ -82,7 +82,9 @@ public struct SnapshotManifest: Hashable, Sendable {
             guard file.isPlausible else { return nil }
             files.append(file)
         }
-        guard Set(files.map(\.name)).count == files.count, index > 0 else { return nil }
+        guard Set(files.map(\.name)).count == files.count, index > 0,
+            max(index, term, nextOffset, membership.version) <= PeerCodecLimits.positionMax
+        else { return nil }
         self.init(
             format: String(decoding: format, as: UTF8.self), checkpoint: checkpoint,
             point: SnapshotPoint(index: index, term: term), nextOffset: nextOffset, membership: membership, files: files

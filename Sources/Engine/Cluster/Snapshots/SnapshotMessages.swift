@@ -101,20 +101,26 @@ extension SnapshotMessage {
         self.transfer = transfer
         switch kind {
         case .offer:
-            guard let term = reader.read(UInt64.self), let manifest = SnapshotManifest(&reader), reader.isAtEnd else {
+            guard let term = reader.read(UInt64.self), term <= PeerCodecLimits.positionMax,
+                let manifest = SnapshotManifest(&reader), reader.isAtEnd
+            else {
                 return nil
             }
             content = .offer(term: term, manifest)
         case .want:
             var files: [WantedFile] = []
             while !reader.isAtEnd {
-                guard let file = reader.read(UInt32.self), let offset = reader.read(UInt64.self) else { return nil }
+                // In the order of the manifest, so that no file is asked for twice.
+                guard let file = reader.read(UInt32.self), let offset = reader.read(UInt64.self),
+                    files.last.map({ $0.file < file }) ?? true, files.count < SnapshotManifest.filesMax,
+                    offset <= SnapshotManifest.fileBytesMax
+                else { return nil }
                 files.append(WantedFile(file: file, offset: offset))
             }
             content = .want(files)
         case .chunk:
             guard let file = reader.read(UInt32.self), let offset = reader.read(UInt64.self),
-                let checksum = reader.read(UInt32.self)
+                let checksum = reader.read(UInt32.self), offset <= SnapshotManifest.fileBytesMax
             else { return nil }
             content = .chunk(
                 SnapshotChunk(
@@ -123,7 +129,7 @@ extension SnapshotMessage {
             guard let count = reader.read(UInt64.self), reader.isAtEnd else { return nil }
             content = .received(count)
         case .finished:
-            guard let index = reader.read(UInt64.self) else { return nil }
+            guard let index = reader.read(UInt64.self), index <= PeerCodecLimits.positionMax else { return nil }
             content = .finished(
                 index: index, reason: String(decoding: reader.bytes[reader.position...], as: UTF8.self))
         }

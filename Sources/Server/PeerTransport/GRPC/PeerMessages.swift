@@ -46,11 +46,35 @@ extension Strata_V1_PeerIdentity {
 
     /// Why this can't be a peer whatever the cluster says.
     var formRefusal: PeerRefusalReason? {
-        (versionRefusal ?? (hasName ? nil : "it does not say who it is")).map { PeerRefusalReason(why: $0, told: $0) }
+        (versionRefusal ?? (hasName ? boundsRefusal : "it does not say who it is")).map {
+            PeerRefusalReason(why: $0, told: $0)
+        }
+    }
+
+    /// What it says is more, or contradicts itself more, than any peer's words do.
+    private var boundsRefusal: String? {
+        if tcpPort > UInt32(UInt16.max) {
+            return "it names port \(tcpPort) for its TCP transport, and there is none above 65535"
+        }
+        guard max(members.count, founders.count) <= PeerLimits.handshakeMembersMax else {
+            return "it names more than \(PeerLimits.handshakeMembersMax) members"
+        }
+        let texts = [nodeID, incarnation, address, clusterID] + (members + founders).flatMap(\.texts)
+        guard texts.allSatisfy({ $0.utf8.count <= PeerLimits.handshakeTextBytesMax }) else {
+            return "it names something with more than \(PeerLimits.handshakeTextBytesMax) bytes"
+        }
+        for list in [members, founders] {
+            guard !list.contains(where: { $0.raftID == 0 }), Set(list.map(\.raftID)).count == list.count,
+                Set(list.map(\.nodeID)).count == list.count
+            else { return "it names a member twice, or one without a number" }
+        }
+        return nil
     }
 }
 
 extension Strata_V1_PeerMember {
+    fileprivate var texts: [String] { [nodeID, incarnation, address] }
+
     init(_ member: Member) {
         self.init()
         raftID = member.id.rawValue

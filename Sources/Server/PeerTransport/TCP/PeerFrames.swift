@@ -15,6 +15,8 @@ enum PeerFrames {
 /// Cuts a byte stream into frames. A frame over the limit ends the connection: its sender is not one of ours. Keeps one
 /// unfinished frame and copies each byte once, so that a stream which never pauses needs no more memory than that.
 struct PeerFrameCutter {
+    /// The longest frame that is accepted. Raised when the sender has said who it is.
+    var frameBytesMax: Int
     /// The length that is being read, and how many of its bytes are here.
     private var length: UInt32 = 0
     private var lengthBytes = 0
@@ -25,12 +27,15 @@ struct PeerFrameCutter {
     /// Reserved for a frame before its bytes have come: a length alone is no reason to believe in more.
     private static let reservedBytesMax = 4 * 1024 * 1024
 
+    init(frameBytesMax: Int = PeerLimits.frameBytesMax) {
+        self.frameBytesMax = frameBytesMax
+    }
+
     enum Failure: Error, CustomStringConvertible {
-        case tooLong(Int)
+        case tooLong(Int, limit: Int)
         var description: String {
             switch self {
-            case .tooLong(let count):
-                "a frame of \(count) bytes is over the limit of \(PeerLimits.frameBytesMax)"
+            case .tooLong(let count, let limit): "a frame of \(count) bytes is over the limit of \(limit)"
             }
         }
     }
@@ -43,7 +48,7 @@ struct PeerFrameCutter {
                 length |= UInt32(byte) << (8 * UInt32(lengthBytes))
                 lengthBytes += 1
                 if lengthBytes < 4 { continue }
-                guard Int(length) <= PeerLimits.frameBytesMax else { throw .tooLong(Int(length)) }
+                guard Int(length) <= frameBytesMax else { throw .tooLong(Int(length), limit: frameBytesMax) }
                 missing = Int(length)
                 frame.reserveCapacity(min(missing, Self.reservedBytesMax))
             } else {

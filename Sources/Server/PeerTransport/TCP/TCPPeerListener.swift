@@ -64,15 +64,28 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
     private let inbox: HostInbox
     private let snapshots: SnapshotReceivers
     private let logger: Logger
-    private var cutter = PeerFrameCutter()
+    private var cutter = PeerFrameCutter(frameBytesMax: PeerLimits.helloBytesMax)
     private var connection: IncomingConnection?
     private var hasLeft = false
+    /// Ends a connection that does not say who calls.
+    private var helloDeadline: Scheduled<Void>?
 
     init(directory: PeerDirectory, inbox: HostInbox, snapshots: SnapshotReceivers, logger: Logger) {
         self.directory = directory
         self.inbox = inbox
         self.snapshots = snapshots
         self.logger = logger
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let channel = context.channel
+        helloDeadline = context.eventLoop.scheduleTask(in: .seconds(PeerLimits.helloSecondsMax)) {
+            channel.close(promise: nil)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        helloDeadline?.cancel()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -119,6 +132,8 @@ private final class PeerFrameReceiver: ChannelInboundHandler {
             channel.close(promise: nil)
         }
         connection = admitted
+        cutter.frameBytesMax = PeerLimits.frameBytesMax
+        helloDeadline?.cancel()
         return admitted
     }
 

@@ -62,7 +62,8 @@ final class FrameReceiver: Sendable {
             guard let length = bytes(FrameSocket.lengthBytes) else { return nil }
             let count = length.reversed().reduce(0) { $0 << 8 | Int($1) }
             guard count <= PeerLimits.frameBytesMax else {
-                failure = FrameSocket.Failure("\(PeerFrameCutter.Failure.tooLong(count))")
+                let tooLong = PeerFrameCutter.Failure.tooLong(count, limit: PeerLimits.frameBytesMax)
+                failure = FrameSocket.Failure("\(tooLong)")
                 return nil
             }
             guard let head = bytes(min(count, PieceHead.byteCount)) else { return nil }
