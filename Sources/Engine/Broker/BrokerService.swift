@@ -55,10 +55,13 @@ public struct PartitionDescription: Hashable, Sendable {
     public var replicas: [String]
     public var logStartOffset: UInt64
     public var highWatermark: UInt64
+    /// Why the node that answers can't serve its replica; nil when it can.
+    public var problem: String?
     public init(
         partition: UInt32, leader: MemberAddress?, term: UInt64, replicas: [String], logStartOffset: UInt64,
-        highWatermark: UInt64
+        highWatermark: UInt64, problem: String? = nil
     ) {
+        self.problem = problem
         self.partition = partition
         self.leader = leader
         self.term = term

@@ -123,7 +123,8 @@ public final class ReplicatedBroker: BrokerService {
             partition: number, leader: group.flatMap { leader(of: $0) },
             term: group.flatMap { statuses.status(of: $0)?.term } ?? 0,
             replicas: members.current.members.map(\.member.name), logStartOffset: local?.logStartOffset ?? 0,
-            highWatermark: local?.highWatermark ?? 0)
+            highWatermark: local?.highWatermark ?? 0,
+            problem: group.flatMap { statuses.outage(of: $0)?.reason })
     }
 
     private func leader(of group: GroupID) -> MemberAddress? {
@@ -135,6 +136,7 @@ public final class ReplicatedBroker: BrokerService {
         _ topic: String, _ partition: UInt32
     ) throws(RequestError) -> (group: GroupID, status: GroupStatus) {
         guard let record = topics.record(topic) else {
+            if let outage = statuses.outage(of: .controller) { throw outage.error }
             throw .invalid(
                 .unknownTopic, "there is no topic \(topic) on \(member.name); create it first, or list the topics")
         }
@@ -144,6 +146,7 @@ public final class ReplicatedBroker: BrokerService {
                 "topic \(topic) has partitions 0 to \(record.partitions - 1), there is no partition \(partition)")
         }
         guard let status = statuses.status(of: group) else {
+            if let outage = statuses.outage(of: group) { throw outage.error }
             throw .unavailable("\(topic)-\(partition) is just being opened; try again in a moment")
         }
         guard status.role == .leader else { throw .notLeader(leader: leader(of: group)) }

@@ -21,10 +21,15 @@ public struct ClusterOverview: Hashable, Sendable {
     public var membership: ClusterMembership
     /// By group.
     public var groups: [GroupOverview]
-    public init(clusterID: String, membership: ClusterMembership, groups: [GroupOverview]) {
+    /// Groups that are out of service on the node that answers.
+    public var outages: [GroupOutage]
+    public init(
+        clusterID: String, membership: ClusterMembership, groups: [GroupOverview], outages: [GroupOutage] = []
+    ) {
         self.clusterID = clusterID
         self.membership = membership
         self.groups = groups
+        self.outages = outages
     }
 }
 

@@ -65,6 +65,13 @@ public final class ClusterHost {
     var unsealed: [Group] = []
     /// Told of every declaration, on the host's thread; old ones too, when the controller's log is replayed.
     public var membershipObserver: (ClusterMembership) -> Void = { _ in }
+    /// Told on the host's thread when a group goes out of service on this node, and with nil when it is back.
+    public var outageObserver: (GroupID, GroupOutage?) -> Void = { _, _ in }
+    /// Makes what opens a group again that ran and could not go on; nil: such a group stays out until a restart.
+    public var reopen: (GroupID) -> (@Sendable () -> Void)? = { _ in nil }
+    /// What people call a group.
+    public var nameOfGroup: (GroupID) -> String = { $0.description }
+    var outages: [GroupID: OutageState] = [:]
     /// Told once when this node has been removed and has nothing left to do.
     public var departed: () -> Void = {}
     var parked: [(group: GroupID, proposal: Proposal)] = []
@@ -120,6 +127,16 @@ public final class ClusterHost {
         groups.append(group)
         groups.sort { $0.id < $1.id }
         groupByID[id] = group
+        endOutage(of: id)
+    }
+
+    /// The group gets no turn, tick or message any more.
+    func forget(_ group: Group) {
+        groups.removeAll { $0 === group }
+        snapshotGroups.removeAll { $0 === group }
+        unsealed.removeAll { $0 === group }
+        groupByID[group.id] = nil
+        schedule.remove(group)
     }
 
     public func hasGroup(_ id: GroupID) -> Bool { groupByID[id] != nil }
@@ -139,7 +156,7 @@ public final class ClusterHost {
         tickIfDue()
         for event in bulk { handle(event) }
         schedule.releaseHeld(now: now)
-        let turn = schedule.beginTurn()
+        var turn = schedule.beginTurn()
         // Who waited for a leader goes to the disk with the first entry of a new one.
         if turn.contains(where: \.softStateChanged) { retryParked(now: now) }
         for group in turn {
@@ -155,11 +172,13 @@ public final class ClusterHost {
                     busy.append(group)
                 }
             } catch {
-                stop(because: "group \(group.id): \(error)")
+                fail(group.id, error.description, error.scope)
+                continue
             }
             group.serveReads()
             group.fetchForReplication(environment: environment)
         }
+        if !outages.isEmpty { turn.removeAll { groupByID[$0.id] !== $0 } }
         continueHandover()
         submitStorage(turn)
         outbox.flush()
@@ -225,26 +244,22 @@ public final class ClusterHost {
         case .read(let id, var request):
             request.deadline = now + settings.requestTimeout
             guard let group = groupByID[id] else {
-                request.completion(.failure(.unavailable("the group is not on this node yet")))
+                let error = outage(of: id)?.error ?? .unavailable("the group is not on this node yet")
+                request.completion(.failure(error))
                 return
             }
             take(request, for: group)
         case .stored(let receipt):
             // What came after a failure must not release what the failed work held back.
             guard failure == nil else { return }
-            if let failure = receipt.failure {
-                stop(because: "group \(receipt.group): \(failure)")
-            } else if let group = groupByID[receipt.group] {
-                if group.stored(receipt, outbox: outbox) { noteStored(group) }
-                schedule.touch(group)
-            }
+            stored(receipt)
         case .fetched(let result):
             guard let group = groupByID[result.fetch.group] else { return }
             schedule.touch(group)
             do throws(StateMachineFailure) {
                 try group.fetched(result, outbox: outbox)
             } catch {
-                stop(because: "group \(group.id): \(error)")
+                fail(group.id, error.description, error.scope)
             }
         case .snapshot(let id, let outcome):
             groupByID[id]?.finished(outcome, now: now, outbox: outbox)
@@ -252,6 +267,20 @@ public final class ClusterHost {
             outbox.add(ForwardedResult(request: request, result: result), to: peer)
         case .run(let body):
             body(self)
+        }
+    }
+
+    private func stored(_ receipt: StorageReceipt) {
+        guard let group = groupByID[receipt.group] else {
+            storedWhileLeaving(receipt)
+            return
+        }
+        if let failure = receipt.failure {
+            fail(receipt.group, failure, receipt.scope)
+            storedWhileLeaving(receipt)
+        } else {
+            if group.stored(receipt, outbox: outbox) { noteStored(group) }
+            schedule.touch(group)
         }
     }
 
@@ -281,6 +310,7 @@ public final class ClusterHost {
 
     func take(_ proposal: Proposal, for id: GroupID) {
         guard let group = groupByID[id] else {
+            if let outage = outage(of: id) { return proposal.completion(.failure(outage.error)) }
             park(proposal, for: id)
             return
         }
@@ -310,6 +340,7 @@ public final class ClusterHost {
             retryParked(now: now)
             approachMembership()
             sealIdleLogs()
+            retryOutages()
             refreshCounters()
         }
         if now >= nextTick { nextTick = now + settings.tickInterval }

@@ -94,7 +94,7 @@ extension Group {
             applyFetchOutstanding = false
             // A snapshot may have come in between, and taken the entries away.
             if snapshots != nil, snapshots?.isInstalling == true || result.fetch.from <= applied { return }
-            if let failure = result.failure { throw StateMachineFailure(failure) }
+            if let failure = result.failure { throw StateMachineFailure(failure, scope: result.scope) }
             guard machine.replay == .lastEntry else {
                 applyBuffer = result.frames
                 return

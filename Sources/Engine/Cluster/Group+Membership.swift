@@ -24,7 +24,8 @@ extension Group {
     ) throws(StateMachineFailure) {
         guard let change = ConfigurationCodec.decodeChange(payload) else {
             throw StateMachineFailure(
-                "entry \(index) changes the members in a way that this version does not know; upgrade this node")
+                "entry \(index) changes the members in a way that this version does not know; upgrade this node",
+                scope: .group(passes: false))
         }
         if index > history.base.index { history.add(change, at: index) }
         settledVersion = nil

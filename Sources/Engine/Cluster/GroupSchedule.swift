@@ -48,6 +48,13 @@ final class GroupSchedule {
         held.removeAll { $0.releaseAt <= now }
     }
 
+    /// The group is gone.
+    func remove(_ group: Group) {
+        dirty.removeAll { $0 === group }
+        awake.removeAll { $0 === group }
+        held.removeAll { $0 === group }
+    }
+
     /// Lets go of the groups that need no ticks.
     func dropSleeping() {
         guard awake.contains(where: \.needsNoTicks) else { return }

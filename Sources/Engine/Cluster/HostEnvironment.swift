@@ -72,7 +72,7 @@ public struct StorageWork: Sendable {
             if !all.isEmpty { try log.append(all, durability: durability) }
             return StorageReceipt(group: group, sequence: last.sequence, failure: nil)
         } catch {
-            return StorageReceipt(group: group, sequence: last.sequence, failure: "\(error)")
+            return StorageReceipt(group: group, sequence: last.sequence, failed: error)
         }
     }
 
@@ -136,11 +136,24 @@ public struct StorageWork: Sendable {
     }
 }
 
-/// The end of a ``StorageWork``: everything of the group up to `sequence` is durable, or the node's storage has failed.
+/// The end of a ``StorageWork``: everything of the group up to `sequence` is durable, or it failed.
 public struct StorageReceipt: Sendable {
     public var group: GroupID
     public var sequence: UInt64
     public var failure: String?
+    /// Whose trouble the failure is.
+    var scope = FailureScope.node
+
+    init(group: GroupID, sequence: UInt64, failure: String?) {
+        self.group = group
+        self.sequence = sequence
+        self.failure = failure
+    }
+
+    init(group: GroupID, sequence: UInt64, failed error: any Error) {
+        self.init(group: group, sequence: sequence, failure: "\(error)")
+        scope = FailureScope(running: error)
+    }
 }
 
 /// A request for entries that are no longer in memory.
@@ -155,11 +168,12 @@ public struct LogFetch: Sendable {
 
     /// Reads. Blocks; call it on a thread that may.
     public func perform() -> LogFetchResult {
-        do {
+        do throws(SegmentedLogError) {
             let frames = try log.read(from: from, through: through, maxBytes: maxBytes)
             return LogFetchResult(fetch: self, frames: frames, failure: nil)
         } catch {
-            return LogFetchResult(fetch: self, frames: FrameBatch(), failure: "\(error)")
+            return LogFetchResult(
+                fetch: self, frames: FrameBatch(), failure: "\(error)", scope: FailureScope(reading: error))
         }
     }
 }
@@ -168,4 +182,6 @@ public struct LogFetchResult: Sendable {
     public var fetch: LogFetch
     public var frames: FrameBatch
     public var failure: String?
+    /// Whose trouble the failure is; reading never is the node's.
+    var scope = FailureScope.group(passes: true)
 }

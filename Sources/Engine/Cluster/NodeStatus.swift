@@ -16,10 +16,13 @@ public struct NodeStatus: Hashable, Sendable {
     public var isHealthy: Bool
     /// Why it can't serve, when it can't.
     public var problem: String?
+    /// Groups that are out of service on this node.
+    public var outages: [GroupOutage]
 
     public init(
         nodeID: String, clusterID: String, state: String, term: UInt64, commitIndex: UInt64, logLength: UInt64,
-        leader: MemberAddress?, isLeader: Bool, isHealthy: Bool, problem: String?
+        leader: MemberAddress?, isLeader: Bool, isHealthy: Bool, problem: String?,
+        outages: [GroupOutage] = []
     ) {
         self.nodeID = nodeID
         self.clusterID = clusterID
@@ -31,6 +34,7 @@ public struct NodeStatus: Hashable, Sendable {
         self.isLeader = isLeader
         self.isHealthy = isHealthy
         self.problem = problem
+        self.outages = outages
     }
 }
 

@@ -32,7 +32,7 @@ public protocol StateMachine: AnyObject {
     func recordCount(of payload: [UInt8]) -> UInt32
 
     /// Applies one entry and returns what its proposer is told: a number (first sequence, base offset), or a refusal that is
-    /// the same on every replica. Throwing means that this node's storage failed: the host stops.
+    /// the same on every replica. Throwing means that this replica can't go on; see ``StateMachineFailure/scope``.
     func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError>
 
     /// What each command of the entry applied last is answered, by its place in the entry; empty when that is the entry's
@@ -64,10 +64,16 @@ public enum ReplayMode: Sendable {
     case lastEntry
 }
 
-/// The machine's own storage failed; final for the node.
+/// The machine can't go on.
 public struct StateMachineFailure: Error, Sendable, CustomStringConvertible {
     public var description: String
-    public init(_ description: String) { self.description = description }
+    /// Whether only its group goes out of service, or the node's storage failed, which ends the node.
+    public var scope: FailureScope
+
+    public init(_ description: String, scope: FailureScope = .node) {
+        self.description = description
+        self.scope = scope
+    }
 }
 
 extension StateMachine {

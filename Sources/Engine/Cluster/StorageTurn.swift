@@ -44,12 +44,15 @@ public struct StorageTurn {
                 appends.append(LogAppend(run[0].log, frames, durability: run[0].durability))
                 positions.append(position)
             } catch {
-                receipts[position].failure = "\(error)"
+                receipts[position] = StorageReceipt(
+                    group: receipts[position].group, sequence: receipts[position].sequence, failed: error)
             }
         }
         SegmentedLog.append(together: &appends)
         for (append, position) in zip(appends, positions) {
-            receipts[position].failure = append.failure.map { "\($0)" }
+            guard let failure = append.failure else { continue }
+            receipts[position] = StorageReceipt(
+                group: receipts[position].group, sequence: receipts[position].sequence, failed: failure)
         }
         return receipts
     }

@@ -2,6 +2,7 @@
 // has no log of its own. Never looks at a clock but to stamp what it leads; every replica that applied the same entries
 // holds the same keys and the same sessions.
 public import Cluster
+import FileIO
 import Raft
 public import SegmentedLog
 public import Storage
@@ -73,7 +74,7 @@ public final class KeyValueMachine: StateMachine {
             applied = entry.index
             return .success(first)
         } catch {
-            throw StateMachineFailure("\(error)")
+            throw StateMachineFailure("\(error)", scope: error.scope)
         }
     }
 
@@ -94,6 +95,23 @@ public final class KeyValueMachine: StateMachine {
         let first = try store.apply(run.batch, at: position)
         applied = entry.index
         return first
+    }
+}
+
+extension StorageError {
+    /// Whose trouble it is: a damaged file of the store is the group's, a disk that keeps nothing is the node's.
+    public var scope: FailureScope {
+        switch self {
+        case .io(let error):
+            switch error.operation {
+            case .read, .map, .size, .list, .exists: .group(passes: false)
+            case .open where error.reason == .tooManyOpenFiles || error.reason == .notFound: .group(passes: false)
+            default: .node
+            }
+        case .readOnly, .outOfMemory: .node
+        case .corruption, .missingFile, .unsupportedVersion, .keyTooLong, .valueTooLong, .invalidBatch, .staleEntry:
+            .group(passes: false)
+        }
     }
 }
 

@@ -66,30 +66,57 @@ struct GroupOpener: Sendable {
         MembershipFile(path: "\(raftFolder)/\(name).members", fileSystem: fileSystem)
     }
 
-    /// Opens the partitions of a topic in the background and adds their groups to the host. A failure stops the node: it
-    /// could not hold what the cluster counts on.
+    /// Opens the partitions of a topic in the background and adds their groups to the host. One that can't be opened is out
+    /// of service on this node, with a reason, and the others are served; what may pass is tried again.
     func openPartitions(
         of record: TopicRecord, topics: TopicTable, inbox: HostInbox, blocking: any BlockingExecutor
     ) {
-        let durability = options.durability
         blocking.run {
             for number in 0..<record.partitions {
-                guard let id = record.group(of: number) else { return }
-                let name = "\(record.name)-\(number)"
-                do throws(NodeError) {
-                    let opened = try open(name, folder: name, indexed: false, initial: record.initial)
-                    let partition = Partition(topic: record.name, number: number, group: id, log: opened.log)
-                    inbox.post(
-                        .run { host in
-                            topics.insert(partition)
-                            opened.start(
-                                id, on: host, machine: PartitionMachine(partition: partition), durability: durability)
-                        }, lane: .control)
-                } catch {
-                    inbox.post(.run { $0.stop(because: "topic \(name) can't be opened: \(error)") }, lane: .control)
-                    return
-                }
+                openPartition(number, of: record, topics: topics, inbox: inbox, blocking: blocking)
             }
+        }
+    }
+
+    /// Blocks.
+    func openPartition(
+        _ number: UInt32, of record: TopicRecord, topics: TopicTable, inbox: HostInbox, blocking: any BlockingExecutor
+    ) {
+        guard let id = record.group(of: number) else { return }
+        let name = "\(record.name)-\(number)"
+        do throws(NodeError) {
+            let opened = try open(name, folder: name, indexed: false, initial: record.initial)
+            let partition = Partition(topic: record.name, number: number, group: id, log: opened.log)
+            let durability = options.durability
+            inbox.post(
+                .run { host in
+                    topics.insert(partition)
+                    opened.start(id, on: host, machine: PartitionMachine(partition: partition), durability: durability)
+                }, lane: .control)
+        } catch {
+            let reason = "it can't be opened: \(error)"
+            let scope = error.openingScope
+            inbox.post(
+                .run { host in
+                    guard case .group(let passes) = scope else { return host.stop(because: "topic \(name): \(reason)") }
+                    let again: @Sendable () -> Void = {
+                        blocking.run {
+                            openPartition(number, of: record, topics: topics, inbox: inbox, blocking: blocking)
+                        }
+                    }
+                    host.setUnavailable(id, named: name, because: reason, retry: passes ? again : nil)
+                }, lane: .control)
+        }
+    }
+
+    /// What opens a partition again whose group could not go on.
+    func reopening(
+        _ id: GroupID, topics: TopicTable, inbox: HostInbox, blocking: any BlockingExecutor
+    ) -> (@Sendable () -> Void)? {
+        guard let partition = topics.partition(id), let record = topics.record(partition.topic) else { return nil }
+        let number = partition.number
+        return {
+            blocking.run { openPartition(number, of: record, topics: topics, inbox: inbox, blocking: blocking) }
         }
     }
 }

@@ -27,10 +27,18 @@ public final class NodeStatusReader: NodeStatusService {
 
     public func status() -> NodeStatus {
         let failure = failure.withLock { $0 }
+        let outages = statuses.outages
+        if let outage = statuses.outage(of: .keyValue) {
+            return NodeStatus(
+                nodeID: member.name, clusterID: clusterID, state: failure == nil ? "unavailable" : "failed", term: 0,
+                commitIndex: 0, logLength: 0, leader: nil, isLeader: false, isHealthy: false,
+                problem: failure ?? "\(outage.error)", outages: outages)
+        }
         guard let group = statuses.status(of: .keyValue) else {
             return NodeStatus(
                 nodeID: member.name, clusterID: clusterID, state: "starting", term: 0, commitIndex: 0, logLength: 0,
-                leader: nil, isLeader: false, isHealthy: false, problem: failure ?? "the node is starting")
+                leader: nil, isLeader: false, isHealthy: false, problem: failure ?? "the node is starting",
+                outages: outages)
         }
         let leader = members.address(of: group.leader)
         let trouble = failure ?? stall ?? (leader == nil ? "no leader is known" : nil)
@@ -38,7 +46,7 @@ public final class NodeStatusReader: NodeStatusService {
             nodeID: member.name, clusterID: clusterID, state: failure == nil ? "\(group.role)" : "failed",
             term: group.term,
             commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
-            isLeader: group.role == .leader, isHealthy: trouble == nil, problem: trouble)
+            isLeader: group.role == .leader, isHealthy: trouble == nil, problem: trouble, outages: outages)
     }
 
     /// Why writes wait for this node's store, when they wait for no good reason.

@@ -64,6 +64,13 @@ public final class Node {
         } created: { record in
             opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
         }
+        host.outageObserver = { group, outage in
+            statuses.set(outage, of: group)
+            // Whoever waits for more records of it must not wait for a partition that has ended.
+            if outage != nil { topics.partition(group)?.expire(now: .max) }
+        }
+        host.nameOfGroup = { id in topics.partition(id).map { "\($0.topic)-\($0.number)" } ?? id.description }
+        host.reopen = { id in opener.reopening(id, topics: topics, inbox: inbox, blocking: blocking) }
         let durability = options.durability
         try opener.open("controller", folder: "node/controller", indexed: true, initial: founding)
             .start(.controller, on: host, machine: controller, durability: durability)
@@ -113,6 +120,16 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
     case snapshot(SnapshotFailure)
     /// Store and log do not fit together.
     case inconsistent(String)
+
+    /// Whose trouble it is when a group's files can't be opened.
+    var openingScope: FailureScope {
+        switch self {
+        case .files(let error): FailureScope(opening: error)
+        case .log(let error): FailureScope(opening: error)
+        case .storage(.io(let error)): FailureScope(opening: error)
+        case .storage, .snapshot, .inconsistent: .group(passes: false)
+        }
+    }
 
     public var description: String {
         switch self {

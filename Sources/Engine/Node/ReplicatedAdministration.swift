@@ -24,7 +24,7 @@ public final class ReplicatedAdministration: ClusterAdministration {
                 groups: host.groupMemberships.map {
                     GroupOverview(
                         group: $0.group, leader: $0.leader, term: $0.term, configuration: $0.configuration)
-                })
+                }, outages: host.allOutages)
         }
     }
 

@@ -39,6 +39,11 @@ struct ClusterCommand: AsyncParsableCommand {
                 ])
             }
             table.print()
+            for outage in cluster.unavailableGroups ?? [] {
+                StandardOutput.write(
+                    "\(outage.name) (\(outage.group)) is out of service on the node that was asked"
+                        + "\(outage.isRetried ? ", which tries again" : ""): \(outage.reason)")
+            }
             for name in cluster.applicants {
                 StandardOutput.write("\(name) waits to be added: Server cluster add \(name)")
             }

@@ -25,6 +25,15 @@ struct ClusterDocument: Codable, Sendable {
         var isJoint: Bool
     }
 
+    struct OutageDocument: Codable, Sendable {
+        var group: String
+        /// What people call it: `events-3`.
+        var name: String
+        var reason: String
+        /// The node tries again by itself.
+        var isRetried: Bool
+    }
+
     var cluster: String
     /// The controller's entry that declared the members.
     var version: UInt64
@@ -32,6 +41,8 @@ struct ClusterDocument: Codable, Sendable {
     var groups: [GroupDocument]
     /// Nodes that asked this one to be added.
     var applicants: [String]
+    /// Groups that are out of service on the node that answers; nil when there are none.
+    var unavailableGroups: [OutageDocument]?
 
     init(_ overview: ClusterOverview, applicants: [Member]) {
         let membership = overview.membership
@@ -56,6 +67,13 @@ struct ClusterDocument: Codable, Sendable {
                 learners: group.configuration.learners.map(name).sorted(), isJoint: group.configuration.isJoint)
         }
         self.applicants = applicants.map(\.name)
+        unavailableGroups =
+            overview.outages.isEmpty
+            ? nil
+            : overview.outages.map {
+                OutageDocument(
+                    group: $0.group.description, name: $0.name, reason: $0.reason, isRetried: $0.isRetried)
+            }
     }
 }
 

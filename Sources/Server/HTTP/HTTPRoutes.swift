@@ -205,7 +205,19 @@ extension HTTPRoutes {
         body.write("logLength", status.logLength)
         body.write("leader", status.leader?.name ?? "")
         body.write("isLeader", status.isLeader)
+        if !status.outages.isEmpty {
+            body.write("unavailableGroups", status.outages.map { Self.json($0) })
+        }
         return .json(.ok, body.finished())
+    }
+
+    private static func json(_ outage: GroupOutage) -> JSONText {
+        var element = JSONText()
+        element.write("group", outage.group.description)
+        element.write("name", outage.name)
+        element.write("reason", outage.reason)
+        element.write("isRetried", outage.isRetried)
+        return element
     }
 
     private func health() -> Response {

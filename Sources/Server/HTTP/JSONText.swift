@@ -43,6 +43,17 @@ struct JSONText {
         value.withUTF8 { writeQuoted(UnsafeRawBufferPointer($0)) }
     }
 
+    /// Writes an array of objects.
+    mutating func write(_ name: StaticString, _ elements: [JSONText]) {
+        writeName(name)
+        buffer.writeStaticString("[")
+        for (place, element) in elements.enumerated() {
+            if place > 0 { buffer.writeStaticString(",") }
+            buffer.writeImmutableBuffer(element.finished())
+        }
+        buffer.writeStaticString("]")
+    }
+
     /// Writes `"name":"text"` if the bytes are UTF-8, `"nameBase64":"…"` if they are not.
     mutating func write(_ name: StaticString, bytes: [UInt8]) {
         guard String(validating: bytes, as: UTF8.self) != nil else {

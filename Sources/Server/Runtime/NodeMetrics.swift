@@ -44,6 +44,7 @@ final class NodeMetrics: Sendable {
         let groups = gate.groups
         write(groups, to: &text)
         writeSums(groups, to: &text)
+        write(gate.outages, to: &text)
         Self.writeMemory(gate.storeMemory, groups: groups, to: &text)
         host.write(to: &text)
         diagnostics.write(to: &text)
@@ -74,6 +75,20 @@ final class NodeMetrics: Sendable {
         for (name, help, value) in readings {
             text.family(name, .gauge, help)
             text.sample(name, [], value)
+        }
+    }
+
+    /// How many groups are out of service, and the first of them by name.
+    private func write(_ outages: [GroupOutage], to text: inout PrometheusText) {
+        text.family("strata_groups_unavailable", .gauge, "Groups that are out of service on this node.")
+        text.sample("strata_groups_unavailable", [], Double(outages.count))
+        guard !outages.isEmpty else { return }
+        text.family(
+            "strata_group_unavailable", .gauge, "A group that is out of service on this node, and why; always 1.")
+        for outage in outages.prefix(Self.namedGroupsMax) {
+            text.sample(
+                "strata_group_unavailable",
+                [("group", outage.group.description), ("name", outage.name), ("reason", outage.reason)], 1)
         }
     }
 

@@ -153,7 +153,15 @@ final class NodeRuntime: Sendable {
                     maintenance.progress()
                 } catch {
                     let reason = "the store's background work failed: \(error)"
-                    inbox.post(.run { $0.stop(because: reason) }, lane: .control)
+                    let isNodes = error.scope == .node
+                    inbox.post(
+                        .run { host in
+                            if isNodes {
+                                host.stop(because: reason)
+                            } else {
+                                host.setUnavailable(.keyValue, because: reason)
+                            }
+                        }, lane: .control)
                     return
                 }
                 let now = monotonicNanoseconds()

@@ -146,6 +146,9 @@ extension ServiceGate {
     /// The states of all groups, for metrics.
     var groups: [(group: GroupID, status: GroupStatus)] { current?.statuses.all ?? [] }
 
+    /// Groups that are out of service on this node.
+    var outages: [GroupOutage] { current?.statuses.outages ?? [] }
+
     /// Nil until the node is open.
     var snapshots: SnapshotCounters? { current?.snapshots }
 }
