@@ -27,6 +27,16 @@ final class SimulatedExecutor: BlockingExecutor {
     }
 }
 
+/// What a node reported.
+final class ReportBox: Sendable {
+    private let content = Mutex<[(kind: Diagnostics.Kind, text: String)]>([])
+    func add(_ kind: Diagnostics.Kind, _ text: String) { content.withLock { $0.append((kind, text)) } }
+    func texts(of kind: Diagnostics.Kind) -> [String] {
+        content.withLock { $0.filter { $0.kind == kind }.map(\.text) }
+    }
+    func removeAll() { content.withLock { $0.removeAll() } }
+}
+
 /// Set by whoever posts to a sleeping host.
 final class WakeFlag: Sendable {
     private let flag = Atomic<Bool>(false)
@@ -49,7 +59,13 @@ final class SimulatedNode: HostEnvironment {
     /// Counts starts; what an earlier start left in flight is void.
     private(set) var epoch = 0
     private var storageQueue: [StorageWork] = []
+    /// Works that the log writer has taken and not done.
+    private var storageUnderWay: [StorageWork] = []
     private var storageBusy = false
+    /// As `node.json` says: a registry of groups was made in this folder.
+    private(set) var hasRun = false
+    /// What the node reported, by kind.
+    let reports = ReportBox()
     private var snapshotQueue: [SnapshotWork] = []
     private var pieceQueue: [SnapshotWork] = []
     private var piecesBusy = 0
@@ -84,10 +100,11 @@ final class SimulatedNode: HostEnvironment {
         epoch += 1
         let flag = WakeFlag()
         wakeFlag = flag
-        let inbox = HostInbox { flag.set() }
+        let inbox = HostInbox(diagnostics: Diagnostics { [reports] in reports.add($0, $1()) }) { flag.set() }
         self.inbox = inbox
         executor = SimulatedExecutor()
         storageQueue = []
+        storageUnderWay = []
         storageBusy = false
         storageSince = nil
         snapshotQueue = []
@@ -100,9 +117,11 @@ final class SimulatedNode: HostEnvironment {
         options.engine = cluster.engine
         options.settings.raft.leaseReads = cluster.leaseReads
         if let snapshots = cluster.snapshots { options.settings.snapshots = snapshots }
+        options.expectsRegistry = hasRun
         node = try Node(
             cluster: formed, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
             environment: self, blocking: executor, clock: { 0 })
+        hasRun = true
         node?.host.departed = { [unowned self] in hasDeparted = true }
         scheduleTurn(after: 0)
     }
@@ -117,6 +136,23 @@ final class SimulatedNode: HostEnvironment {
         fileSystem.crash()
         for other in cluster.nodes where other !== self { other.post(.disconnected(member.id), lane: .control) }
     }
+
+    /// SIGTERM: what was handed to the log writer is done, the logs are sealed, and nothing of the page cache is lost.
+    func stop() {
+        guard let node else { return }
+        node.host.sealLogs()
+        let works = storageUnderWay + storageQueue
+        for wave in StorageTurn(works).waves { perform(wave) }
+        node.host.close()
+        node.store.close()
+        self.node = nil
+        inbox = nil
+        epoch += 1
+        for other in cluster.nodes where other !== self { other.post(.disconnected(member.id), lane: .control) }
+    }
+
+    /// The replica that this node said it refuses since it was started, or why the whole node stopped.
+    var refusal: String? { node?.host.failure }
 
     func post(_ event: HostEvent, lane: PeerLane) {
         inbox?.post(event, lane: lane)
@@ -157,13 +193,14 @@ final class SimulatedNode: HostEnvironment {
         guard epoch == self.epoch, !storageBusy, !storageQueue.isEmpty else { return }
         storageBusy = true
         storageSince = cluster.world.now
-        let works = storageQueue
+        storageUnderWay = storageQueue
         storageQueue = []
         var delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
         if diskStalledUntil > cluster.world.now { delay += diskStalledUntil - cluster.world.now }
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
-            for wave in StorageTurn(works).waves { perform(wave) }
+            for wave in StorageTurn(storageUnderWay).waves { perform(wave) }
+            storageUnderWay = []
             storageBusy = false
             storageSince = nil
             runStorage(epoch)

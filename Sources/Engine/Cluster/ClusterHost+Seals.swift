@@ -12,7 +12,7 @@ extension ClusterHost {
     /// Logs that one tick seals, so that the log writers are never busy with nothing else.
     static let sealsPerTickMax = 32
 
-    /// Entries of a group became durable.
+    /// Entries or a hard state of a group became durable.
     func noteStored(_ group: Group) {
         group.lastStoredAt = now
         guard !group.isUnsealed else { return }

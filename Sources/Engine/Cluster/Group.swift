@@ -234,7 +234,7 @@ final class Group {
     var submitted: [StorageWork] = []
 
     /// A work is durable: tell the core, release what waited.
-    /// - Returns: whether entries were among it.
+    /// - Returns: whether entries or a hard state were among it.
     func stored(_ receipt: StorageReceipt, outbox: Outbox) -> Bool {
         var done: [AwaitingStorage] = []
         while let first = awaiting.first, first.sequence <= receipt.sequence {
@@ -249,6 +249,6 @@ final class Group {
             for answer in item.answers { answer() }
         }
         tail.evict(through: min(applied, log.durableIndex))
-        return done.contains { $0.last != nil }
+        return done.contains { $0.last != nil || $0.hardState != nil }
     }
 }

@@ -35,7 +35,7 @@ public enum FailureScope: Hashable, Sendable {
             return
         }
         switch error.code {
-        case .corruption, .invalidFrames, .notContiguous, .tooLarge, .outOfRange, .unsupported:
+        case .corruption, .incomplete, .invalidFrames, .notContiguous, .tooLarge, .outOfRange, .unsupported:
             self = .group(passes: false)
         case .poisoned: self = .node
         case .disk:

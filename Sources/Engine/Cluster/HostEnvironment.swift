@@ -45,7 +45,7 @@ public struct StorageWork: Sendable {
     public enum Seal: Sendable {
         /// How far the log is durable, beside the term and the vote.
         case floor
-        /// The same, and a sync marker at the log's end.
+        /// The same in both slots, and a sync marker at the log's end.
         case end
     }
 
@@ -69,7 +69,10 @@ public struct StorageWork: Sendable {
         let last = later.last ?? self
         do {
             let all = try prepare(with: later)
-            if !all.isEmpty { try log.append(all, durability: durability) }
+            if !all.isEmpty {
+                try log.append(all, durability: durability)
+                try recordNewSegment()
+            }
             return StorageReceipt(group: group, sequence: last.sequence, failure: nil)
         } catch {
             return StorageReceipt(group: group, sequence: last.sequence, failed: error)
@@ -90,7 +93,9 @@ public struct StorageWork: Sendable {
         if let truncateFrom { try log.truncate(from: truncateFrom) }
         if let seal {
             if seal == .end { try log.markEnd() }
-            try store(nil, floor: log.durableEnd)
+            var record = hardStateFile.record
+            record.floor = log.durableEnd
+            if seal == .end { try hardStateFile.settle(record) } else { try store(nil, floor: record.floor) }
         }
         if later.isEmpty, frames.count == 1 { return frames[0] }
         var all = FrameBatch()
@@ -101,13 +106,18 @@ public struct StorageWork: Sendable {
         return all
     }
 
-    /// How far the log is known to be durable, to be stored before this work's truncation. It moves up with a hard state
-    /// that is stored anyway, and once for each new segment; it never claims what the truncation takes away.
+    /// What the log is known to hold, to be stored before this work's truncation: it moves with a hard state that is stored
+    /// anyway, and never claims what the truncation takes away.
     private func floor(isStoring: Bool) -> LogFloor {
-        var floor = hardStateFile.record.floor
-        if isStoring || log.sealedIndex > floor.index { floor = log.durableEnd }
-        guard let truncateFrom, floor.index >= truncateFrom else { return floor }
-        return log.term(at: truncateFrom - 1).map { LogFloor(index: truncateFrom - 1, term: $0) } ?? .none
+        let known = hardStateFile.record.floor
+        guard let truncateFrom else { return isStoring ? log.durableEnd : known }
+        let left = log.durableEnd(truncatingFrom: truncateFrom)
+        return isStoring || known.index >= truncateFrom || known.head > left.head ? left : known
+    }
+
+    /// After entries were appended: a new segment is noted before anybody learns what is in it.
+    func recordNewSegment() throws(SegmentedLogError) {
+        if log.sealedIndex > hardStateFile.record.floor.head { try store(nil, floor: log.durableEnd) }
     }
 
     /// Stores what has changed, if anything has.
@@ -118,6 +128,8 @@ public struct StorageWork: Sendable {
         if let hardState {
             record.term = hardState.term
             record.vote = hardState.vote?.rawValue ?? 0
+            record.commit = hardState.commit
+            record.isRecovering = hardState.isRecovering
         }
         if record != stored { try hardStateFile.store(record) }
     }
@@ -126,7 +138,7 @@ public struct StorageWork: Sendable {
     public func syncs(with later: [StorageWork] = []) -> Int {
         let works = [self] + later
         return (works.contains { $0.hardState != nil } ? 1 : 0) + (works.contains { !$0.frames.isEmpty } ? 1 : 0)
-            + (seal == nil ? 0 : 1) + (seal == .end ? 1 : 0)
+            + (seal == nil ? 0 : seal == .end ? 3 : 1)
     }
 
     /// True when `next` may share this work's write: same group, and nothing has to be cut in between.

@@ -64,6 +64,7 @@ public struct MembershipFile: Sendable {
         let base: (index: LogIndex, membership: GroupMembership)
         if let stored = try load() {
             base = stored
+            try Self.check(base.index, against: log, path)
         } else {
             base = (0, initial)
             try store(index: 0, membership: initial)
@@ -80,6 +81,35 @@ public struct MembershipFile: Sendable {
             history.add(change, at: frame.index)
         }
         return history
+    }
+
+    /// The log must go on where the base ends: without a gap, and without having lost what the base covers.
+    private static func check(
+        _ index: LogIndex, against log: SegmentedLog, _ path: String
+    ) throws(SegmentedLogError) {
+        if index + 1 < log.firstIndex {
+            throw SegmentedLogError(
+                .incomplete,
+                "the members are known as of entry \(index), yet the log begins at \(log.firstIndex): segments of it, or a "
+                    + "newer list of members, are gone", path: log.path)
+        }
+        if index > log.lastIndex {
+            throw SegmentedLogError(
+                .incomplete,
+                "the members are known as of entry \(index), yet the log ends at \(log.lastIndex): its end is gone",
+                path: log.path)
+        }
+    }
+
+    /// Whether the file is there, whatever it holds.
+    public var exists: Bool {
+        get throws(SegmentedLogError) {
+            do throws(FileIOError) {
+                return try fileSystem.exists(path)
+            } catch {
+                throw SegmentedLogError(.disk, "", path: path, cause: error)
+            }
+        }
     }
 
     /// Nil when there is no such file.

@@ -50,9 +50,13 @@ public struct StorageTurn {
         }
         SegmentedLog.append(together: &appends)
         for (append, position) in zip(appends, positions) {
-            guard let failure = append.failure else { continue }
-            receipts[position] = StorageReceipt(
-                group: receipts[position].group, sequence: receipts[position].sequence, failed: failure)
+            do throws(SegmentedLogError) {
+                if let failure = append.failure { throw failure }
+                try wave[position][0].recordNewSegment()
+            } catch {
+                receipts[position] = StorageReceipt(
+                    group: receipts[position].group, sequence: receipts[position].sequence, failed: error)
+            }
         }
         return receipts
     }

@@ -25,6 +25,8 @@ public final class Node {
         public var storage = StoreOptions()
         /// Bounds of client sessions; the same on every node of a cluster.
         public var sessions = SessionLimits()
+        /// The folder was run before by a version that keeps a ``GroupRegistry``: then it must be there.
+        public var expectsRegistry = false
         /// Differs between starts; the simulator makes it from its own seed.
         public var seed: UInt64
         public init(directory: String, seed: UInt64) {
@@ -54,8 +56,12 @@ public final class Node {
         ) { group, status in
             statuses.set(status, of: group)
         }
-        let opener = GroupOpener(options: options, fileSystem: fileSystem)
-        try opener.prepare()
+        try GroupOpener.prepare(options.directory, fileSystem)
+        let registry = try GroupRegistry.open(
+            directory: options.directory, mustExist: options.expectsRegistry, fileSystem: fileSystem)
+        let opener = GroupOpener(
+            options: options, fileSystem: fileSystem, registry: registry, members: host.members,
+            diagnostics: inbox.diagnostics)
         let founding = ClusterMembership(founders: cluster.founders).initial
         let opened = try opener.openKeyValue(initial: founding)
         let store = opened.store
@@ -72,9 +78,10 @@ public final class Node {
         host.nameOfGroup = { id in topics.partition(id).map { "\($0.topic)-\($0.number)" } ?? id.description }
         host.reopen = { id in opener.reopening(id, topics: topics, inbox: inbox, blocking: blocking) }
         let durability = options.durability
-        try opener.open("controller", folder: "node/controller", indexed: true, initial: founding)
-            .start(.controller, on: host, machine: controller, durability: durability)
-        try Self.check(store, against: opened.group.log)
+        let controllerGroup = try opener.open(
+            .init(name: "controller", folder: "node/controller", isIndexed: true, initial: founding))
+        try registry.note(["controller", "keyvalue"])
+        controllerGroup.start(.controller, on: host, machine: controller, durability: durability)
         do throws(StorageError) {
             let machine = try KeyValueMachine(
                 store: store, snapshots: opened.snapshots, limits: options.sessions, clock: clock)
@@ -94,21 +101,6 @@ public final class Node {
         administration = ReplicatedAdministration(
             inbox: inbox, statuses: statuses, members: host.members, clusterID: cluster.id)
     }
-
-    /// The log must continue where the store's files end: without a gap, and without having forgotten what they hold.
-    private static func check(_ store: any KeyValueStore, against log: SegmentedLog) throws(NodeError) {
-        let flushed = store.flushed.index
-        if log.firstIndex > flushed + 1 {
-            throw .inconsistent(
-                "the store ends at entry \(flushed) and its log begins at \(log.firstIndex): entries between them are lost; "
-                    + "start it with the engine that wrote the store, or restore the data folder from a backup")
-        }
-        if log.lastIndex < flushed {
-            throw .inconsistent(
-                "the store holds entries up to \(flushed) and its log ends at \(log.lastIndex): the log was replaced or "
-                    + "cut; restore the data folder from a backup")
-        }
-    }
 }
 
 /// Why a node could not be opened.
@@ -118,8 +110,11 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
     case storage(StorageError)
     /// A received snapshot could not be put in place.
     case snapshot(SnapshotFailure)
-    /// Store and log do not fit together.
+    /// What a crash left can't be brought in order.
     case inconsistent(String)
+    /// Files of a replica are gone, cut, replaced or altered, and it is not opened: `why` says what contradicts what, and the
+    /// remedy.
+    case refused(replica: String, why: String)
 
     /// Whose trouble it is when a group's files can't be opened.
     var openingScope: FailureScope {
@@ -127,7 +122,7 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
         case .files(let error): FailureScope(opening: error)
         case .log(let error): FailureScope(opening: error)
         case .storage(.io(let error)): FailureScope(opening: error)
-        case .storage, .snapshot, .inconsistent: .group(passes: false)
+        case .storage, .snapshot, .inconsistent, .refused: .group(passes: false)
         }
     }
 
@@ -138,6 +133,7 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
         case .storage(let error): "\(error)"
         case .snapshot(let failure): failure.description
         case .inconsistent(let why): why
+        case .refused(let replica, let why): "\(replica) is refused: \(why)"
         }
     }
 }

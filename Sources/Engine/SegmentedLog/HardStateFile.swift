@@ -6,15 +6,19 @@ import CEngine
 public import FileIO
 import Synchronization
 
-/// An entry that a log is known to hold durably, with its term; recorded apart from the log.
+/// What a log is known to hold durably; recorded apart from the log.
 public struct LogFloor: Sendable, Hashable {
-    /// 0 when nothing is known.
+    /// An entry; 0 when none is known.
     public var index: UInt64
+    /// The term of that entry.
     public var term: UInt64
+    /// There is a segment that begins behind this entry.
+    public var head: UInt64
 
-    public init(index: UInt64 = 0, term: UInt64 = 0) {
+    public init(index: UInt64 = 0, term: UInt64 = 0, head: UInt64 = 0) {
         self.index = index
         self.term = term
+        self.head = head
     }
 
     /// Says nothing about the log.
@@ -60,15 +64,17 @@ public final class HardStateFile: Sendable {
 
     private struct State: Sendable {
         var newest: Slot
+        /// The older slot holds the same.
+        var isSettled: Bool
         var failure: SegmentedLogError?
     }
 
     private let file: any File
     private let state: Mutex<State>
 
-    private init(file: any File, newest: Slot) {
+    private init(file: any File, newest: Slot, isSettled: Bool) {
         self.file = file
-        state = Mutex(State(newest: newest))
+        state = Mutex(State(newest: newest, isSettled: isSettled))
     }
 
     /// Opens the file, creating it when it is missing; its name is durable on return.
@@ -87,7 +93,8 @@ public final class HardStateFile: Sendable {
             try file.sync()
             return (file, try file.read(count: 2 * slotBytes, at: 0))
         }
-        return HardStateFile(file: file, newest: try newest(of: bytes, path))
+        let (newest, isSettled) = try newest(of: bytes, path)
+        return HardStateFile(file: file, newest: newest, isSettled: isSettled)
     }
 
     /// Whether there is a file with that name, whatever it holds.
@@ -101,22 +108,30 @@ public final class HardStateFile: Sendable {
     ) throws(SegmentedLogError) -> HardStateRecord? {
         let bytes = try onDisk { () throws(FileIOError) in try fileSystem.readFile(path) }
         guard let bytes else { return nil }
-        return try newest(of: bytes, path).record
+        return try newest(of: bytes, path).slot.record
     }
 
-    private static func newest(of bytes: [UInt8], _ path: String) throws(SegmentedLogError) -> Slot {
-        var newest: Slot?
+    /// Whether the file was written by a version that keeps commit index and floor; false when it can't be read.
+    public static func keepsFloor(path: String, fileSystem: any FileSystem) -> Bool {
+        guard let bytes = try? fileSystem.readFile(path) else { return false }
         for start in [0, slotBytes] where start + slotBytes <= bytes.count {
-            guard let slot = decode(Array(bytes[start..<start + slotBytes])) else { continue }
-            if newest.map({ slot.sequence > $0.sequence }) ?? true { newest = slot }
+            let slot = Array(bytes[start..<start + slotBytes])
+            if slot[4] >= 2, decode(slot) != nil { return true }
         }
-        guard let newest else {
+        return false
+    }
+
+    private static func newest(
+        of bytes: [UInt8], _ path: String
+    ) throws(SegmentedLogError) -> (slot: Slot, isSettled: Bool) {
+        let slots = [0, slotBytes].compactMap { start in
+            start + slotBytes <= bytes.count ? decode(Array(bytes[start..<start + slotBytes])) : nil
+        }
+        guard let newest = slots.max(by: { $0.sequence < $1.sequence }) else {
             throw SegmentedLogError(
-                .corruption,
-                "neither slot of the term and vote holds; restore the file, or remove this member and add it anew",
-                path: path, offset: 0)
+                .corruption, "neither slot of the term and vote holds", path: path, offset: 0)
         }
-        return newest
+        return (newest, slots.count == 2 && slots[0].record == slots[1].record)
     }
 
     /// The newest term and vote (0 for none); nil when none was ever stored.
@@ -155,12 +170,21 @@ public final class HardStateFile: Sendable {
                 state.failure = failure
                 throw failure
             }
+            state.isSettled = slot.record == state.newest.record
             state.newest = slot
         }
     }
 
-    /// magic u32 | version u32 | sequence u64 | term u64 | vote u64 | commit u64 | floor's index u64 | floor's term u64 |
-    /// flags u32 | CRC-32C of these 60 bytes u32 | zeros.
+    /// Stores a record in both slots, so that damage to one of them, while nothing is written, takes nothing along.
+    /// - Complexity: two durable writes; none when both hold it already.
+    public func settle(_ record: HardStateRecord) throws(SegmentedLogError) {
+        let isStored = state.withLock { $0.newest.record == record }
+        if !isStored { try store(record) }
+        if !state.withLock({ $0.isSettled }) { try store(record) }
+    }
+
+    /// magic u32 | version u32 | sequence u64 | term u64 | vote u64 | commit u64 | floor: index u64, term u64, head u64 |
+    /// flags u32 | CRC-32C of these 68 bytes u32 | zeros.
     private static func encode(_ slot: Slot) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: slotBytes)
         let record = slot.record
@@ -176,8 +200,9 @@ public final class HardStateFile: Sendable {
             put(record.commit, at: 32)
             put(record.floor.index, at: 40)
             put(record.floor.term, at: 48)
-            put(record.isRecovering ? recoveringFlag : 0, at: 56)
-            put(strata_crc32c(0, raw.baseAddress, 60), at: 60)
+            put(record.floor.head, at: 56)
+            put(record.isRecovering ? recoveringFlag : 0, at: 64)
+            put(strata_crc32c(0, raw.baseAddress, 68), at: 68)
         }
         return bytes
     }
@@ -199,12 +224,12 @@ public final class HardStateFile: Sendable {
                     return nil
                 }
             case 2:
-                guard half(60) == strata_crc32c(0, raw.baseAddress, 60), raw[64...].allSatisfy({ $0 == 0 }),
-                    half(56) & ~recoveringFlag == 0
+                guard half(68) == strata_crc32c(0, raw.baseAddress, 68), raw[72...].allSatisfy({ $0 == 0 }),
+                    half(64) & ~recoveringFlag == 0
                 else { return nil }
                 record.commit = word(32)
-                record.floor = LogFloor(index: word(40), term: word(48))
-                record.isRecovering = half(56) & recoveringFlag != 0
+                record.floor = LogFloor(index: word(40), term: word(48), head: word(56))
+                record.isRecovering = half(64) & recoveringFlag != 0
             default:
                 return nil
             }

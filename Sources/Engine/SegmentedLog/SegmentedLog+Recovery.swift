@@ -31,6 +31,22 @@ extension SegmentedLog {
         return SegmentedLog(
             directory: directory, fileSystem: fileSystem, options: options, recovered: recovered)
     }
+
+    /// Whether a folder holds a log with more in it than what making one leaves; changes nothing.
+    public static func holdsEntries(
+        directory: String, fileSystem: any FileSystem
+    ) throws(SegmentedLogError) -> Bool {
+        let names = try onDisk { () throws(FileIOError) in
+            try fileSystem.exists(directory) ? try fileSystem.list(directory) : []
+        }
+        let stems = LogOpening.stems(names, suffix: ".log")
+        guard stems.count == 1, let stem = stems.first else { return !stems.isEmpty }
+        let file = try onDisk { () throws(FileIOError) in try fileSystem.open("\(directory)/\(stem).log", .read) }
+        let size = try onDisk { () throws(FileIOError) in try file.size() }
+        let first = UInt64(FrameHeader.byteCount)
+        if UInt64(stem) ?? 0 > 1 { return true }
+        return try SegmentRemainder(of: file, from: first, end: size, above: 0).dirtyEnd != nil
+    }
 }
 
 /// One opening of a log.
@@ -86,7 +102,11 @@ struct LogOpening {
     private func checkFloor(
         of segments: [SegmentedLog.Segment], bad: String? = nil
     ) throws(SegmentedLogError) {
-        guard let floor, floor.index > 0, let first = segments.first, let last = segments.last else { return }
+        guard let floor, let first = segments.first, let last = segments.last else { return }
+        guard last.head.lastIndex >= floor.head else {
+            throw incomplete("the segment that begins behind entry \(floor.head) is missing or empty")
+        }
+        if floor.index == 0 { return }
         guard last.end.lastIndex >= floor.index else {
             if let bad {
                 throw corruption(

@@ -117,6 +117,8 @@ public final class SegmentedLog: Sendable {
     }
 
     let directory: String
+    /// The log's folder.
+    public var path: String { directory }
     let fileSystem: any FileSystem
     let options: Options
     public let recovery: Recovery
@@ -146,12 +148,30 @@ public final class SegmentedLog: Sendable {
     /// Bytes of all segments, marks included, zeros written ahead not.
     public var byteCount: UInt64 { state.withLock { $0.segments.reduce(0) { $0 + $1.byteCount } } }
 
-    /// The newest entry that is durable, as ``HardStateRecord/floor`` keeps it.
+    /// What is durable, as ``HardStateRecord/floor`` keeps it.
     public var durableEnd: LogFloor {
-        state.withLock { LogFloor(index: $0.durableIndex, term: $0.term(at: $0.durableIndex) ?? 0) }
+        state.withLock {
+            LogFloor(
+                index: $0.durableIndex, term: $0.term(at: $0.durableIndex) ?? 0, head: $0.active.head.lastIndex)
+        }
     }
     /// Index of the entry before the newest segment: everything up to it is durable.
     public var sealedIndex: UInt64 { state.withLock { $0.active.head.lastIndex } }
+
+    /// What stays durable when the entries from `index` on are dropped.
+    public func durableEnd(truncatingFrom index: UInt64) -> LogFloor {
+        state.withLock { state in
+            guard index > state.firstIndex, index <= state.end.lastIndex else {
+                return index > state.end.lastIndex ? LogFloor(
+                    index: state.durableIndex, term: state.term(at: state.durableIndex) ?? 0,
+                    head: state.active.head.lastIndex) : .none
+            }
+            let last = min(index - 1, state.durableIndex)
+            return LogFloor(
+                index: last, term: state.term(at: last) ?? 0,
+                head: state.segments[state.segmentPosition(index: index)].head.lastIndex)
+        }
+    }
 
     /// Term of an entry, also of the one just before ``firstIndex``; nil outside of that.
     /// - Complexity: O(log terms), from memory.

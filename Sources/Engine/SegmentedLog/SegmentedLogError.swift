@@ -24,6 +24,9 @@ public struct SegmentedLogError: Error, Sendable, Hashable, CustomStringConverti
         case disk
     }
 
+    /// Files are gone, cut, replaced or altered; nothing that the disk said.
+    public var isDamage: Bool { code == .corruption || code == .incomplete }
+
     public var code: Code
     public var message: String
     /// The file, empty when the error is about bytes in memory.
