@@ -55,7 +55,8 @@ import Testing
     private func identity(_ change: (inout Strata_V1_PeerIdentity) -> Void = { _ in }) -> Strata_V1_PeerIdentity {
         var identity = Strata_V1_PeerIdentity(
             PeerDirectory(
-                member: Member(name: "n1", incarnation: "i1", address: "127.0.0.1:1"), expected: 3, formed: nil))
+                member: Member(name: "n1", incarnation: "i1", address: "127.0.0.1:1"), expected: 3, formed: nil),
+            .everything)
         change(&identity)
         return identity
     }
