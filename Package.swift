@@ -36,6 +36,10 @@ let nio: [Target.Dependency] = [
     .product(name: "NIOCore", package: "swift-nio"),
     .product(name: "NIOPosix", package: "swift-nio"),
 ]
+let http2: [Target.Dependency] = [
+    .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+    .product(name: "NIOHPACK", package: "swift-nio-http2"),
+]
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
@@ -62,6 +66,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
@@ -83,6 +88,8 @@ let package = Package(
             name: "CLz4", path: "Sources/Engine/CLz4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(
             name: "CZstd", path: "Sources/Engine/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/Engine/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CEngine", path: "Sources/Engine/CEngine", cSettings: [.define("_GNU_SOURCE")]),
 
         disk("FileIO"),
@@ -92,7 +99,7 @@ let package = Package(
 
         engine("Telemetry", [.product(name: "CoreMetrics", package: "swift-metrics")]),
         engine("Memory", ["CEngine", "CJemalloc"]),
-        engine("Records", ["CEngine"]),
+        engine("Records", ["CEngine", "CLz4", "CZstd", "CZlib"]),
         engine("SegmentedLog", ["FileIO", "CEngine"]),
         engine("Storage", ["FileIO", "Memory", "CEngine", "CLz4", "CZstd"]),
         engine("Raft"),
@@ -126,7 +133,7 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
-            ] + grpc + nio,
+            ] + grpc + nio + http2,
             path: "Sources/Server", swiftSettings: settings),
         .executableTarget(
             name: "LoadGen",
@@ -147,7 +154,7 @@ let package = Package(
         tests("UringIOTests", ["UringIO"]),
         tests("TelemetryTests", ["Telemetry", "TestSupport"]),
         tests("MemoryTests", ["Memory"]),
-        tests("RecordsTests", ["Records", "CEngine"]),
+        tests("RecordsTests", ["Records", "CEngine", "CLz4", "CZstd", "CZlib"]),
         tests("SegmentedLogTests", ["SegmentedLog", "SimulatedIO", "PosixIO", "FileIO", "CEngine", "TestSupport"]),
         .executableTarget(
             name: "KilledWriter", dependencies: ["Storage", "FileIO", "UringIO", "Memory"],

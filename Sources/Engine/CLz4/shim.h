@@ -1,3 +1,4 @@
-// LZ4 blocks as Swift sees them.
+// LZ4 blocks and frames as Swift sees them.
 #pragma once
 #include <lz4.h>
+#include <lz4frame.h>

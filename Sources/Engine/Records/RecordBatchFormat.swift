@@ -83,7 +83,7 @@ struct RecordCursor {
         while true {
             let next = try byte()
             guard shift < 63 || next <= 1 else {
-                throw RecordsError(.malformed, "a number is longer than 64 bits; encode the batch anew")
+                throw RecordsError(.invalidRecord, "a number is longer than 64 bits; encode the batch anew")
             }
             value |= UInt64(next & 0x7F) << shift
             if next < 0x80 { break }
@@ -107,5 +107,5 @@ struct RecordCursor {
         return position..<position + count
     }
 
-    private static let short = RecordsError(.malformed, "a record reaches beyond its batch; encode the batch anew")
+    private static let short = RecordsError(.invalidRecord, "a record reaches beyond its batch; encode the batch anew")
 }

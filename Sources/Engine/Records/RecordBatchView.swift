@@ -1,5 +1,5 @@
-// A finished record batch, checked and read in place. The broker judges batches by their header and never looks at the
-// records; clients and tools iterate over them. Compressed batches pass the check and refuse iteration.
+// A finished record batch: its framing, its header, and stamping by the leader. Checking its records is in
+// RecordCheck.swift, reading them in RecordReader.swift. It must never look beyond the bytes that the batch has.
 import CEngine
 
 /// One record, its fields still in the batch's memory.
@@ -29,7 +29,7 @@ public struct RecordBatchView: Sendable {
     /// Encoded size of the fixed header.
     public static let headerBytes = BatchField.headerBytes
 
-    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.
+    /// 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; others are not known. See ``RecordCodec``.
     public var compression: Int { Int(attributes & 0x7) }
     public var isCompressed: Bool { compression != 0 }
     /// The broker's time of append is every record's timestamp.
@@ -50,21 +50,34 @@ public struct RecordBatchView: Sendable {
         let header = try Self.header(of: bytes)
         guard header.byteCount == bytes.count else {
             throw RecordsError(
-                .malformed, "the batch says it has \(header.byteCount) bytes, but \(bytes.count) came; send it whole")
+                .invalidRecord,
+                "\(bytes.count - header.byteCount) bytes follow the batch of \(header.byteCount); send one batch alone")
         }
         self.init(bytes: bytes, header: header)
     }
 
     /// Splits a run of batches, as a fetch returns them, and checks each.
     public static func batches(in bytes: [UInt8]) throws(RecordsError) -> [RecordBatchView] {
+        let run = split(bytes)
+        if let error = run.error { throw error }
+        return run.batches
+    }
+
+    /// Splits a run of batches and checks each, up to the first one that does not hold.
+    /// - Returns: the batches in front of it, and what is wrong with it; nil when all hold.
+    public static func split(_ bytes: [UInt8]) -> (batches: [RecordBatchView], error: RecordsError?) {
         var result: [RecordBatchView] = []
         var rest = bytes[...]
         while !rest.isEmpty {
-            let header = try header(of: rest)
-            result.append(RecordBatchView(bytes: rest.prefix(header.byteCount), header: header))
-            rest = rest.dropFirst(header.byteCount)
+            do throws(RecordsError) {
+                let header = try header(of: rest)
+                result.append(RecordBatchView(bytes: rest.prefix(header.byteCount), header: header))
+                rest = rest.dropFirst(header.byteCount)
+            } catch {
+                return (result, error)
+            }
         }
-        return result
+        return (result, nil)
     }
 
     /// What the fixed header says, after it was checked.
@@ -92,16 +105,7 @@ public struct RecordBatchView: Sendable {
 
     /// Checks the batch in front of `bytes`.
     private static func header(of bytes: ArraySlice<UInt8>) throws(RecordsError) -> Header {
-        var outcome: Result<Header, RecordsError>?
-        bytes.withUnsafeBytes { raw in
-            do throws(RecordsError) {
-                outcome = .success(try check(raw))
-            } catch {
-                outcome = .failure(error)
-            }
-        }
-        guard let outcome else { preconditionFailure("the body above always leaves an outcome") }
-        return try outcome.get()
+        try bytes.read { (raw) throws(RecordsError) in try check(raw) }
     }
 
     private static func check(_ raw: UnsafeRawBufferPointer) throws(RecordsError) -> Header {
@@ -128,7 +132,7 @@ public struct RecordBatchView: Sendable {
         let lastOffsetDelta = batch.bigEndian(BatchField.lastOffsetDelta, as: Int32.self)
         guard count >= 1, count - 1 == lastOffsetDelta else {
             throw RecordsError(
-                .malformed,
+                .invalidRecord,
                 "the batch claims \(count) records and last offset delta \(lastOffsetDelta); encode the batch anew")
         }
         return Header(
@@ -157,97 +161,5 @@ public struct RecordBatchView: Sendable {
     public static func recordCount(of bytes: [UInt8]) -> UInt32 {
         precondition(bytes.count >= BatchField.headerBytes, "only a checked batch may be asked")
         return bytes.withUnsafeBytes { $0.bigEndian(BatchField.recordCount, as: UInt32.self) }
-    }
-
-    // MARK: records
-
-    /// All records in order; their fields share the batch's memory.
-    public func records() throws(RecordsError) -> [Record] {
-        var result: [Record] = []
-        // A record takes at least 7 bytes, so a false count can't ask for more memory than the batch itself.
-        result.reserveCapacity(min(count, bytes.count / 7))
-        try forEachRecord { (offset, timestamp, key, value, headers) in
-            result.append(
-                Record(
-                    offset: offset, timestamp: timestamp, key: key.map { bytes[$0] }, value: value.map { bytes[$0] },
-                    headers: headers))
-        }
-        return result
-    }
-
-    /// Checks that the records fill the batch exactly, without keeping any. Compressed batches can't be checked.
-    public func checkRecords() throws(RecordsError) {
-        try forEachRecord { _, _, _, _, _ in }
-    }
-
-    private func forEachRecord(
-        _ body: (UInt64, Int64, Range<Int>?, Range<Int>?, [RecordHeader]) -> Void
-    ) throws(RecordsError) {
-        guard !isCompressed else {
-            throw RecordsError(
-                .compressed,
-                "the batch is compressed with codec \(compression), which this reader lacks; use a client that"
-                    + " has it, or produce without compression")
-        }
-        var failure: RecordsError?
-        let start = bytes.startIndex
-        bytes.withUnsafeBytes { raw in
-            do throws(RecordsError) {
-                var cursor = RecordCursor(raw, from: BatchField.headerBytes)
-                for index in 0..<count {
-                    let record = try Self.record(&cursor, index, start)
-                    let time = usesAppendTime ? maxTimestamp : baseTimestamp &+ record.timestampDelta
-                    let offset = UInt64(bitPattern: baseOffset) &+ UInt64(index)
-                    body(offset, time, record.key, record.value, record.headers)
-                }
-                guard cursor.position == raw.count else {
-                    throw RecordsError(.malformed, "bytes follow the last record; encode the batch anew")
-                }
-            } catch {
-                failure = error
-            }
-        }
-        if let failure { throw failure }
-    }
-
-    private typealias Fields = (timestampDelta: Int64, key: Range<Int>?, value: Range<Int>?, headers: [RecordHeader])
-
-    /// Reads one record; ranges are shifted by `start` into the slice's own indexes.
-    private static func record(
-        _ cursor: inout RecordCursor, _ index: Int, _ start: Int
-    ) throws(RecordsError) -> Fields {
-        guard let length = try cursor.length() else {
-            throw RecordsError(.malformed, "a record has no length; encode the batch anew")
-        }
-        let end = cursor.position + length
-        _ = try cursor.byte()
-        let timestampDelta = try cursor.varint()
-        guard try cursor.varint() == Int64(index) else {
-            throw RecordsError(.malformed, "record \(index) has another offset delta; encode the batch anew")
-        }
-        let key = try cursor.field()
-        let value = try cursor.field()
-        let headerCount = try cursor.varint()
-        guard headerCount >= 0, headerCount <= Int64(length) else {
-            throw RecordsError(.malformed, "record \(index) claims \(headerCount) headers; encode the batch anew")
-        }
-        var headers: [RecordHeader] = []
-        for _ in 0..<headerCount {
-            guard let name = try cursor.field() else {
-                throw RecordsError(.malformed, "a header of record \(index) has no name; encode the batch anew")
-            }
-            let value = try cursor.field()
-            headers.append(
-                RecordHeader(
-                    key: String(decoding: cursor.bytes[name], as: UTF8.self),
-                    value: value.map { Array(cursor.bytes[$0]) }))
-        }
-        guard cursor.position == end else {
-            throw RecordsError(.malformed, "record \(index) does not end where its length says; encode the batch anew")
-        }
-        func shifted(_ range: Range<Int>?) -> Range<Int>? {
-            range.map { $0.lowerBound + start..<$0.upperBound + start }
-        }
-        return (timestampDelta, shifted(key), shifted(value), headers)
     }
 }

@@ -1,0 +1,3 @@
+// zlib as Swift sees it: inflating gzip.
+#pragma once
+#include <zlib.h>
