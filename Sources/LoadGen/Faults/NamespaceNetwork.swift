@@ -1,12 +1,15 @@
 // The network between the nodes of the embedded cluster, made by the kernel: each node in a network namespace of its own, all on
-// one bridge, cut by routes that lead nowhere. Needs root and iproute2. What the proxy does for bytes this does for packets:
-// acknowledgements are lost too, and TCP's own timers decide when a healed connection goes on.
+// one bridge, cut by routes into a pair of devices that nobody listens on. Needs root and iproute2. What the proxy does for bytes
+// this does for packets: they are lost without a word to the sender, acknowledgements too, and TCP's own timers decide when a
+// healed connection goes on.
 import Glibc
 import LabKit
 
 /// Namespaces of one cluster. Used by the main thread only.
 final class NamespaceNetwork {
     private static let ip = "ip"
+    /// A device that swallows what is sent to it. (A route of type blackhole would tell the sender.)
+    private static let hole = "hole"
     /// Names of links have at most 15 characters.
     private let prefix: String
     private let subnet: String
@@ -46,6 +49,9 @@ final class NamespaceNetwork {
             try run("-n", space, "addr", "add", "\(host(node))/24", "dev", "eth0")
             try run("-n", space, "link", "set", "lo", "up")
             try run("-n", space, "link", "set", "eth0", "up")
+            try run("-n", space, "link", "add", Self.hole, "type", "veth", "peer", "name", "\(Self.hole)-end")
+            try run("-n", space, "link", "set", Self.hole, "arp", "off", "up")
+            try run("-n", space, "link", "set", "\(Self.hole)-end", "up")
         }
     }
 
@@ -57,12 +63,12 @@ final class NamespaceNetwork {
 
     /// Lets nothing pass from one node to another any more.
     func cut(from: Int, to: Int) throws(LoadGenError) {
-        try run("-n", space(from), "route", "replace", "blackhole", "\(host(to))/32")
+        try run("-n", space(from), "route", "replace", "\(host(to))/32", "dev", Self.hole, "src", host(from))
     }
 
     /// Takes every cut back.
     func heal() throws(LoadGenError) {
-        for node in 0..<nodes { try run("-n", space(node), "route", "flush", "type", "blackhole") }
+        for node in 0..<nodes { try run("-n", space(node), "route", "flush", "dev", Self.hole, "scope", "link") }
     }
 
     /// Removes everything again. What is not there is of no interest.
