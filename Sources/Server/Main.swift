@@ -9,6 +9,7 @@ struct Server: AsyncParsableCommand {
         commandName: "Server",
         abstract: "A replicated log broker and key-value store.",
         discussion: "Without a subcommand it runs a node. Every long option is accepted with one dash too.",
+        version: StrataVersion.sentence,
         subcommands: [
             ServeCommand.self, ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self, ClusterCommand.self,
             StorageCommand.self,
@@ -36,10 +37,9 @@ struct Server: AsyncParsableCommand {
     }
 
     /// Every long option of every subcommand, for ``SingleDash``.
-    static let longNames: Set<String> = [
-        "id", "address", "port", "http", "resp", "peers", "transport", "engine", "allocator", "data", "log-level",
-        "config", "help",
+    static let longNames: Set<String> = Set(Setting.all.map { String($0.flag.dropFirst(2)) }).union([
+        "config", "help", "version",
         "topic", "partition", "message", "acks", "endpoint", "from-beginning", "offset", "max-messages",
-        "join", "role", "group", "list", "create", "partitions", "describe", "salvage", "to", "limit",
-    ]
+        "role", "group", "list", "create", "partitions", "describe", "salvage", "to", "limit",
+    ])
 }

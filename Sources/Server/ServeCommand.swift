@@ -7,7 +7,6 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import SimulatedIO
-import SystemPackage
 import UnixSignals
 import UringIO
 
@@ -18,80 +17,68 @@ struct ServeCommand: AsyncParsableCommand {
     /// How long the whole stop may take before what is left is cancelled.
     static let shutdownMax = Duration.seconds(5)
 
-    @Option(help: "The node's name; made up and kept when not given.")
+    @Option(help: ArgumentHelp(Setting.id.help))
     var id: String?
 
-    @Option(help: "Where gRPC listens, for clients and peers: host:port, or :port for loopback.")
+    @Option(help: ArgumentHelp(Setting.address.help))
     var address: String?
 
-    @Option(help: "Short for --address 127.0.0.1:<port>.")
+    @Option(help: ArgumentHelp(Setting.port.help))
     var port: Int?
 
-    @Option(help: "Where HTTP listens: host:port or :port.")
+    @Option(help: ArgumentHelp(Setting.http.help))
     var http: String?
 
-    @Option(help: "Where the plain-text (RESP) listener is: host:port or :port.")
+    @Option(help: ArgumentHelp(Setting.resp.help))
     var resp: String?
 
-    @Option(
-        help: "gRPC addresses of the other nodes, separated by commas; id=host:port is the only way taken to that node."
-    )
+    @Option(help: ArgumentHelp(Setting.peers.help))
     var peers: String?
 
-    @Option(
-        name: .customLong("peer-port"),
-        help: "Port on which framed TCP of peers arrives (default: any free one, told to them).")
-    var peerPort: Int?
+    @Option(name: .customLong("peer-port"), help: ArgumentHelp(Setting.peerPort.help))
+    var peerPort: String?
 
-    @Flag(help: "Wait to be added to the cluster that --peers belong to, instead of forming one with them.")
+    @Flag(help: ArgumentHelp(Setting.join.help))
     var join = false
 
-    @Option(help: "How peers talk: tcp (framed, faster) or grpc.")
+    @Option(help: ArgumentHelp(Setting.transport.help))
     var transport: String?
 
-    @Option(help: "What keeps the keys: lsm or hashlog.")
+    @Option(help: ArgumentHelp(Setting.engine.help))
     var engine: String?
 
-    @Option(help: "Who does disk I/O: posix, uring or auto.")
+    @Option(help: ArgumentHelp(Setting.io.help))
     var io: String?
 
-    @Option(help: "Where the store takes its memory: arena, jemalloc or system.")
+    @Option(help: ArgumentHelp(Setting.allocator.help))
     var allocator: String?
 
-    @Option(help: "Leases for reads with consistency=lease: off or on; the same on all nodes.")
+    @Option(help: ArgumentHelp(Setting.leases.help))
     var leases: String?
 
-    @Option(
-        name: .customLong("stall-limit"),
-        help:
-            "Milliseconds after which a log write that is not done counts as a stuck disk, and the node stops leading.")
+    @Option(name: .customLong("stall-limit"), help: ArgumentHelp(Setting.stallLimit.help))
     var stallLimit: String?
 
-    @Option(
-        name: .customLong("log-retained"),
-        help: "Bytes of the key-value group's log that stay for nodes that lag; 268435456 when not given.")
+    @Option(name: .customLong("log-retained"), help: ArgumentHelp(Setting.logRetained.help))
     var logRetained: String?
 
-    @Option(
-        name: .customLong("snapshot-rate"),
-        help: "Bytes a second at which a node that lags further is sent files; 134217728 when not given.")
+    @Option(name: .customLong("snapshot-rate"), help: ArgumentHelp(Setting.snapshotRate.help))
     var snapshotRate: String?
 
-    @Option(
-        help: "For experiments: what the disk does wrong, such as power-loss (kill -9 forgets what was not synced).")
+    @Option(help: ArgumentHelp(Setting.fault.help))
     var fault: String?
 
-    @Option(help: "The data folder.")
+    @Option(help: ArgumentHelp(Setting.data.help))
     var data: String?
 
-    @Option(name: .customLong("log-level"), help: "trace, debug, info, notice, warning, error or critical.")
+    @Option(name: .customLong("log-level"), help: ArgumentHelp(Setting.logLevel.help))
     var logLevel: String?
 
     @Option(help: "A JSON file with settings; flags and environment variables go before it.")
     var config: String?
 
     func run() async throws {
-        var configuration = try await settings()
+        var configuration = try settings()
         let logLevel = configuration.logLevel
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)
@@ -136,41 +123,33 @@ struct ServeCommand: AsyncParsableCommand {
         logger.info("stopped")
     }
 
-    private func settings() async throws -> ServerConfiguration {
-        var values: [AbsoluteConfigKey: ConfigValue] = [:]
-        func set(_ key: [String], _ value: String?) {
-            guard let value else { return }
-            values[AbsoluteConfigKey(["strata"] + key)] = ConfigValue(.string(value), isSecret: false)
-        }
+    /// Flags go before the environment, which goes before the file. Each is checked whole, also where another goes before it.
+    private func settings() throws -> ServerConfiguration {
+        let environment = ProcessInfo.processInfo.environment
+        var sources = [try flags(), try SettingValues(environment: environment)]
+        if let file = config ?? environment[Setting.fileVariable] { sources.append(try SettingValues(file: file)) }
+        return try ServerConfiguration(config: ConfigReader(providers: sources.map(\.provider)))
+    }
+
+    private func flags() throws -> SettingValues {
         if address != nil, port != nil { throw CommandError.usage("give --address or --port, not both") }
-        set(["id"], id)
-        set(["address"], address ?? port.map { "\(ListenAddress.loopback):\($0)" })
-        set(["http"], http)
-        set(["resp"], resp)
-        set(["peers"], peers)
-        if join { values[AbsoluteConfigKey(["strata", "join"])] = ConfigValue(.bool(true), isSecret: false) }
-        set(["peer", "port"], peerPort.map(String.init))
-        set(["transport"], transport)
-        set(["engine"], engine)
-        set(["io"], io)
-        set(["allocator"], allocator)
-        set(["leases"], leases)
-        set(["stall", "limit"], stallLimit)
-        set(["log", "retained"], logRetained)
-        set(["snapshot", "rate"], snapshotRate)
-        set(["fault"], fault)
-        set(["data"], data)
-        set(["log", "level"], logLevel)
-        var providers: [any ConfigProvider] = [
-            InMemoryProvider(name: "flags", values: values), EnvironmentVariablesProvider(),
+        var values = SettingValues(source: "the command line")
+        let given: [(Setting, String?)] = [
+            (.id, id), (.address, address), (.port, port.map(String.init)), (.http, http), (.resp, resp),
+            (.peers, peers), (.peerPort, peerPort), (.join, join ? "true" : nil), (.transport, transport),
+            (.engine, engine), (.io, io), (.allocator, allocator), (.leases, leases), (.stallLimit, stallLimit),
+            (.logRetained, logRetained), (.snapshotRate, snapshotRate), (.fault, fault), (.data, data),
+            (.logLevel, logLevel),
         ]
-        if let config {
-            do {
-                providers.append(try await FileProvider<JSONSnapshot>(filePath: FilePath(config)))
-            } catch {
-                throw ServerError.configuration("the configuration file \(config) can't be read: \(error)")
+        for (setting, text) in given {
+            guard let text else { continue }
+            if let problem = setting.problem(with: text) {
+                // What no parser of command lines would take is a usage error.
+                let isUsage = setting.kind == .address || setting.kind == .peers || setting == .port
+                throw isUsage ? CommandError.usage(problem) : ServerError.configuration(problem)
             }
+            values.set(setting, text)
         }
-        return try ServerConfiguration(config: ConfigReader(providers: providers))
+        return try values.resolved(calling: \.flag)
     }
 }

@@ -26,6 +26,58 @@ extension ProcessTests {
             try refused(["produce", "--message", "x"], status: 64, says: "topic")
         }
 
+        /// Whatever is wrong with it, the node says so and leaves nothing behind: no folder, no listener, no cluster of its own.
+        @Test(arguments: [
+            (#"{"strata":{"address":":21050","peers":":21051","joins":true}}"#, "strata.join"),
+            (#"{"strata":{"address":":21050","peer":":21051"}}"#, "strata.peer"),
+            (#"{"strata":{"address":21050,"peers":[":21051"]}}"#, "strata.address"),
+            (#"{"address":":21050","peers":[":21051"]}"#, "within \"strata\""), ("", "is not JSON"),
+            ("{}", "no \"strata\""),
+        ])
+        func aWrongConfigurationFile(json: String, words: String) throws {
+            let folder = try TemporaryFolder()
+            try Data(json.utf8).write(to: URL(fileURLWithPath: "\(folder.path)/strata.json"))
+            let result = try Program.run(
+                Program.server, ["--config", "strata.json", "--data", "kept/out"], folder: folder.path, seconds: 20)
+            #expect(result.status == 1, "\(result.errors)")
+            #expect(result.errors.contains("strata.json") && result.errors.contains(words), "\(result.errors)")
+            #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/kept"))
+        }
+
+        @Test func aWrongEnvironmentOrAMissingFile() throws {
+            let folder = try TemporaryFolder()
+            let wrong = try Program.run(
+                Program.server, [], folder: folder.path, seconds: 20, environment: ["STRATA_PEER": ":21051"])
+            #expect(wrong.status == 1 && wrong.errors.contains("STRATA_PEERS"), "\(wrong.errors)")
+            let missing = try Program.run(
+                Program.server, ["--config", "nowhere.json"], folder: folder.path, seconds: 20)
+            #expect(missing.status == 1 && missing.errors.contains("nowhere.json can't be read"), "\(missing.errors)")
+            #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/data"))
+        }
+
+        /// What was skipped on the way to a cluster of its own: a list of peers, and join as a text.
+        @Test func naturalTypesInTheFileMakeOneClusterOfThree() throws {
+            let cluster = try TestCluster()
+            for node in cluster.nodes {
+                let peers = node.peers.map { "\":\($0)\"" }.joined(separator: ",")
+                let json = "{\"strata\":{\"peers\":[\(peers)],\"join\":\"false\",\"stall\":{\"limit\":5000}}}"
+                try Data(json.utf8).write(to: URL(fileURLWithPath: "\(cluster.folder.path)/\(node.name).json"))
+                node.peers = []
+                node.extraArguments = ["--config", "\(node.name).json"]
+            }
+            try cluster.start()
+            let members = try cluster.nodes[0].curl("HOST/cluster").body
+            for node in cluster.nodes { #expect(members.contains("\"\(node.name)\""), "\(members)") }
+        }
+
+        @Test func theVersionIsPrinted() throws {
+            let folder = try TemporaryFolder()
+            for word in ["--version", "-version"] {
+                let result = try Program.run(Program.server, [word], folder: folder.path, seconds: 20)
+                #expect(result.status == 0 && result.output.hasPrefix("strata "), "\(result.output)\(result.errors)")
+            }
+        }
+
         @Test func aPortInUse() throws {
             let cluster = try TestCluster(size: 1)
             try cluster.start()

@@ -20,24 +20,33 @@ import Testing
             }
 
             var arguments: [Argument]?
+            var subcommands: [Command]?
         }
 
         var command: Command
     }
 
-    private static let commands: [any ParsableCommand.Type] = [
-        ProduceCommand.self, ConsumeCommand.self, TopicsCommand.self,
-    ]
-
     @Test func theListOfFlagsIsWhatTheCommandsDeclare() throws {
-        for command in Self.commands {
-            let tool = try JSONDecoder().decode(Tool.self, from: Data(command._dumpHelp().utf8))
-            for argument in tool.command.arguments ?? [] {
+        func check(_ command: Tool.Command) {
+            for argument in command.arguments ?? [] {
                 for name in argument.names ?? [] where name.kind == "long" {
                     #expect((argument.kind == "flag") == SingleDash.flags.contains(name.name), "--\(name.name)")
+                    #expect(Server.longNames.contains(name.name), "-\(name.name)")
                 }
             }
+            for subcommand in command.subcommands ?? [] { check(subcommand) }
         }
+        check(try JSONDecoder().decode(Tool.self, from: Data(Server._dumpHelp().utf8)).command)
+    }
+
+    @Test func everySettingHasAFlag() throws {
+        let help = Server.helpMessage(for: ServeCommand.self, columns: 200)
+        for setting in Setting.all { #expect(help.contains(setting.flag), "\(setting.flag)") }
+    }
+
+    @Test func theVersionIsAsked() throws {
+        #expect(StrataVersion.sentence.hasPrefix("strata "))
+        #expect(Server.configuration.version == StrataVersion.sentence)
     }
 
     @Test func messagesMayLookLikeOptions() throws {
