@@ -239,6 +239,7 @@ import Testing
             nodes.allSatisfy { node in nodes.allSatisfy { recorded($0, by: node) == $0.member.address } }
         }
         #expect(isRecorded, "seed \(seed): the record does not have the new addresses")
+        _ = churn.write(for: 1_500_000_000)
         try churn.check()
     }
 }
