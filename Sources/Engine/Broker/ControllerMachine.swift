@@ -22,6 +22,8 @@ public struct TopicRecord: Hashable, Sendable {
 public enum ControllerCommand: Hashable, Sendable {
     case createTopic(name: String, partitions: UInt32)
     case membership(MembershipCommand)
+    /// All members can read commands up to this level; see ``FeatureLevel``.
+    case featureLevel(UInt32)
 
     private static let createTopicTag: UInt8 = 1
 
@@ -35,6 +37,8 @@ public enum ControllerCommand: Hashable, Sendable {
             return bytes
         case .membership(let command):
             return command.encoded
+        case .featureLevel(let level):
+            return FeatureLevel.command(raisingTo: level)
         }
     }
 
@@ -44,11 +48,16 @@ public enum ControllerCommand: Hashable, Sendable {
             self = .membership(command)
             return
         }
+        if let level = FeatureLevel.level(in: bytes) {
+            self = .featureLevel(level)
+            return
+        }
         guard bytes.count > 5, bytes.first == Self.createTopicTag else { return nil }
         let start = bytes.startIndex
         var partitions: UInt32 = 0
         for i in 0..<4 { partitions |= UInt32(bytes[start + 1 + i]) << UInt32(8 * i) }
-        self = .createTopic(name: String(decoding: bytes[(start + 5)...], as: UTF8.self), partitions: partitions)
+        guard let name = String(validating: bytes[(start + 5)...], as: UTF8.self) else { return nil }
+        self = .createTopic(name: name, partitions: partitions)
     }
 }
 
@@ -60,12 +69,17 @@ public final class ControllerMachine: StateMachine {
     private let declared: (ClusterMembership) -> Void
     /// Called on the host's thread for every topic, old ones included, as the log is applied.
     private let created: (TopicRecord) -> Void
+    /// Called on the host's thread when the members can all read more.
+    private let raised: (UInt32) -> Void
+    /// Where commands that can't be read are reported.
+    public var diagnostics = Diagnostics()
 
     /// - Parameter founders: the members before any command.
     public init(
         topics: TopicTable, founders: [Member], declared: @escaping (ClusterMembership) -> Void,
-        created: @escaping (TopicRecord) -> Void
+        created: @escaping (TopicRecord) -> Void, raised: @escaping (UInt32) -> Void = { _ in }
     ) {
+        self.raised = raised
         self.topics = topics
         membership = ClusterMembership(founders: founders)
         self.declared = declared
@@ -75,13 +89,33 @@ public final class ControllerMachine: StateMachine {
     public var frameKind: FrameKind { .command }
     public var appliedAtStart: UInt64 { 0 }
 
+    public func validate(_ payload: [UInt8]) -> RequestError? {
+        switch ControllerCommand(payload[...]) {
+        case nil: Self.unreadable("the command")
+        case .createTopic(let name, let partitions)?: BrokerLimits.check(topic: name, partitions: partitions)
+        case .membership?: nil
+        case .featureLevel(let level)?:
+            level <= FeatureLevel.supported ? nil : Self.unreadable("a feature level of \(level)")
+        }
+    }
+
+    private static func unreadable(_ what: String) -> RequestError {
+        .invalid(.corruptBatch, "\(what) is malformed, or of a kind that this version does not know; it did nothing")
+    }
+
     public func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError> {
         guard let command = ControllerCommand(entry.payload) else {
-            throw StateMachineFailure(
-                "the controller's entry \(entry.index) is of a kind that this version does not know; upgrade this node")
+            let error = Self.unreadable("entry \(entry.index) of the controller")
+            diagnostics.report(.unreadableCommand, "\(error)")
+            return .failure(error)
         }
         switch command {
+        case .featureLevel(let level):
+            raised(level)
+            return .success(entry.index)
         case .createTopic(let name, let partitions):
+            // Not every proposer is this version; a name that is no file name must never become a topic.
+            if let error = BrokerLimits.check(topic: name, partitions: partitions) { return .failure(error) }
             if topics.record(name) != nil {
                 return .failure(.invalid(.topicExists, "topic \(name) exists already"))
             }

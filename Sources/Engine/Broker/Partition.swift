@@ -132,6 +132,15 @@ public final class PartitionMachine: StateMachine {
             &payload, baseOffset: Int64(baseOffset), leaderEpoch: Int32(truncatingIfNeeded: term & 0x7fff_ffff))
     }
 
+    public func validate(_ payload: [UInt8]) -> RequestError? {
+        do throws(RecordsError) {
+            _ = try RecordBatchView(validating: payload)
+            return nil
+        } catch {
+            return .invalid(.corruptBatch, "the record batch is malformed: \(error)")
+        }
+    }
+
     public func recordCount(of payload: [UInt8]) -> UInt32 {
         RecordBatchView.recordCount(of: payload)
     }

@@ -62,13 +62,12 @@ public final class ReplicatedBroker: BrokerService {
         }
         let wait: Proposal.Wait = acks == .quorum ? .applied : .appended
         if acks == .none { completion(.success(ProduceReceipt(baseOffset: 0, recordCount: records))) }
-        inbox.post(
-            .propose(
-                found.group,
-                Proposal(payload: batch, operations: records, wait: wait, mayForward: false) { result in
-                    guard acks != .none else { return }
-                    completion(result.map { ProduceReceipt(baseOffset: $0, recordCount: records) })
-                }))
+        var proposal = Proposal(payload: batch, operations: records, wait: wait, mayForward: false) { result in
+            guard acks != .none else { return }
+            completion(result.map { ProduceReceipt(baseOffset: $0, recordCount: records) })
+        }
+        proposal.isChecked = true
+        inbox.post(.propose(found.group, proposal))
     }
 
     public func fetch(

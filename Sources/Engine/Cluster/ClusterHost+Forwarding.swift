@@ -130,9 +130,10 @@ extension ClusterHost {
         let waiting = parked
         parked = []
         for (id, proposal) in waiting {
+            let fence = fence(proposal)
             if proposal.deadline <= now {
-                proposal.completion(.failure(.unavailable("no leader was found in time")))
-            } else if let group = group(id), group.core.leader != nil {
+                proposal.completion(.failure(fence ?? .unavailable("no leader was found in time")))
+            } else if fence == nil, let group = group(id), group.core.leader != nil {
                 group.proposals.append(proposal)
                 schedule.touch(group)
             } else {

@@ -23,7 +23,8 @@ extension ClusterHost {
 
     /// Nothing waits for time to pass but the next beat.
     var needsNoTicks: Bool {
-        schedule.awake.isEmpty && parked.isEmpty && forwarded.isEmpty && unsealed.isEmpty && handover == nil && departureDue == nil
+        schedule.awake.isEmpty && parked.isEmpty && forwarded.isEmpty && unsealed.isEmpty && handover == nil
+            && departureDue == nil
     }
 
     /// After a turn: a node that has nothing to do wakes for its beats only.

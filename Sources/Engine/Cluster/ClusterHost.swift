@@ -72,6 +72,9 @@ public final class ClusterHost {
     /// What people call a group.
     public var nameOfGroup: (GroupID) -> String = { $0.description }
     var outages: [GroupID: OutageState] = [:]
+    /// What members can read, as they said in handshakes; see ``FeatureLevel``.
+    var supportedLevels: [NodeID: UInt32] = [:]
+    var nextRaise: UInt64 = 0
     /// Told once when this node has been removed and has nothing left to do.
     public var departed: () -> Void = {}
     var parked: [(group: GroupID, proposal: Proposal)] = []
@@ -314,6 +317,7 @@ public final class ClusterHost {
             park(proposal, for: id)
             return
         }
+        if fence(proposal) != nil { return park(proposal, for: id) }
         group.proposals.append(proposal)
         schedule.touch(group)
     }
@@ -341,6 +345,7 @@ public final class ClusterHost {
             approachMembership()
             sealIdleLogs()
             retryOutages()
+            raiseFeatureLevel()
             refreshCounters()
         }
         if now >= nextTick { nextTick = now + settings.tickInterval }

@@ -6,6 +6,8 @@ import SegmentedLog
 extension Group {
     /// Bytes of joined commands in one entry; a single larger command still gets an entry of its own.
     static let joinedBytesMax = 1024 * 1024
+    /// Bytes of one command; a larger one is refused before it reaches the log.
+    static let commandBytesMax = 32 * 1024 * 1024
 
     /// Proposes everything that came in this turn. Returns what this node can't propose because it does not lead.
     func proposeWaiting(now: UInt64, outbox: Outbox) -> [Proposal] {
@@ -17,7 +19,8 @@ extension Group {
             return []
         }
         if mustGather(now: now) { return [] }
-        let taken = takeProposals()
+        let taken = refusingUnreadable(takeProposals())
+        if taken.isEmpty { return [] }
         let entries = joined(taken)
         let proposed = entries.map {
             ProposedEntry(kind: .data, byteCount: UInt32(FrameHeader.byteCount + $0.payload.count))
@@ -43,6 +46,24 @@ extension Group {
         let taken = proposals
         proposals = []
         return taken
+    }
+
+    /// What was committed can't be taken back, so what no replica could apply is refused before it is proposed.
+    private func refusingUnreadable(_ proposals: [Proposal]) -> [Proposal] {
+        func problem(_ proposal: Proposal) -> RequestError? {
+            guard proposal.payload.count <= Self.commandBytesMax else {
+                return .invalid(
+                    .valueTooLong,
+                    "the command has \(proposal.payload.count) bytes; at most \(Self.commandBytesMax) are allowed")
+            }
+            return proposal.isChecked ? nil : machine.validate(proposal.payload)
+        }
+        guard proposals.contains(where: { problem($0) != nil }) else { return proposals }
+        return proposals.filter { proposal in
+            guard let error = problem(proposal) else { return true }
+            proposal.completion(.failure(error))
+            return false
+        }
     }
 
     struct JoinedEntry {

@@ -1,7 +1,7 @@
 // The only way into a host from other threads. Events queue here until the host's next turn; control traffic is kept apart
 // so that a turn can look at it first. Bounded: proposals beyond the bound are refused at once, with a clear error.
 public import Raft
-import Synchronization
+public import Synchronization
 
 /// Something that happened outside the host's thread.
 public enum HostEvent: Sendable {
@@ -37,6 +37,10 @@ public struct Proposal: Sendable {
     public var wait: Wait
     /// Whether a follower may hand it to the leader.
     public var mayForward: Bool
+    /// Made by this node's own code out of checked values: the state machine needn't look at it again.
+    public var isChecked = false
+    /// What all members must be able to read before it may be proposed; see ``FeatureLevel``.
+    public var requiredLevel: UInt32 = 0
     public var completion: @Sendable (Result<UInt64, RequestError>) -> Void
     /// Nanoseconds on the host's clock after which the answer is "unknown"; set when the host takes it.
     var deadline: UInt64 = 0
@@ -93,6 +97,8 @@ public final class HostInbox: Sendable {
 
     /// What the host behind this inbox counts of itself.
     public let counters = HostCounters()
+    /// What commands may be proposed; see ``FeatureLevel``.
+    public let featureLevel = Atomic<UInt32>(0)
     /// Where the host and all that belongs to its node report trouble.
     public let diagnostics: Diagnostics
     private let content = Mutex(Content())

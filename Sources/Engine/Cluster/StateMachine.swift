@@ -22,6 +22,10 @@ public protocol StateMachine: AnyObject {
     /// Whether replay has to visit every entry, or only needs the last committed one (a partition, whose log is the data).
     var replay: ReplayMode { get }
 
+    /// What is wrong with a command that is about to be proposed, whoever sent it; nil: every replica can read it. Anything
+    /// that this accepts must apply without a failure.
+    func validate(_ payload: [UInt8]) -> RequestError?
+
     /// Joins commands that arrived together into one entry. The default keeps each in an entry of its own.
     func join(_ commands: [[UInt8]]) -> [UInt8]?
 
@@ -78,6 +82,7 @@ public struct StateMachineFailure: Error, Sendable, CustomStringConvertible {
 
 extension StateMachine {
     public var replay: ReplayMode { .everyEntry }
+    public func validate(_ payload: [UInt8]) -> RequestError? { nil }
     public func join(_ commands: [[UInt8]]) -> [UInt8]? { nil }
     public func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term) {}
     public func recordCount(of payload: [UInt8]) -> UInt32 { 0 }

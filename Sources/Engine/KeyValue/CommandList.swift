@@ -1,6 +1,7 @@
 // Commands that are more than plain writes: writes under a session, increments, opening and closing of sessions. An entry of
 // plain writes stays what it was, a write batch; its first eight bytes are 0, and a list's are not, which tells them apart.
 // Docs/Formats/key-value-commands.md has the layout. Decoding trusts nothing.
+import Cluster
 import Storage
 
 /// One command of a list.
@@ -10,9 +11,41 @@ struct KeyValueCommand {
         case increment(key: [UInt8], by: Int64)
         case openSession
         case closeSession(client: UInt64)
+        /// Answered with how many of the keys existed.
+        case deleteCounting(keys: [[UInt8]])
     }
     var action: Action
     var session: WriteSequence?
+
+    /// What all members must be able to read for it.
+    var requiredLevel: UInt32 {
+        if case .deleteCounting = action { return FeatureLevel.countingDelete }
+        return 0
+    }
+
+    /// What is wrong with it, if anything; what passes can be applied.
+    var problem: RequestError? {
+        if let problem = session?.problem { return problem }
+        switch action {
+        case .write(let batch): return KeyValueLimits.check(batch)
+        case .increment(let key, _): return KeyValueLimits.check(key: key)
+        case .deleteCounting(let keys): return KeyValueLimits.check(deleting: keys)
+        case .openSession, .closeSession: return nil
+        }
+    }
+}
+
+extension KeyValueLimits {
+    /// What is wrong with a plain write, if anything.
+    static func check(_ batch: WriteBatch) -> RequestError? {
+        for write in batch {
+            guard write.kind != .deleteRange else {
+                return .invalid(.corruptBatch, "a range of keys can't be deleted by a command")
+            }
+            if let error = check(key: write.key, value: write.value) { return error }
+        }
+        return nil
+    }
 }
 
 enum CommandList {
@@ -22,7 +55,7 @@ enum CommandList {
     static let headerBytes = 20
     private static let timePosition = 12
 
-    private enum Kind: UInt8 { case write = 0, increment = 1, openSession = 2, closeSession = 3 }
+    private enum Kind: UInt8 { case write = 0, increment = 1, openSession = 2, closeSession = 3, deleteCounting = 4 }
     /// Beside the kind: the command belongs to a session.
     private static let sessionFlag: UInt8 = 0x80
 
@@ -53,6 +86,7 @@ enum CommandList {
             case .increment: .increment
             case .openSession: .openSession
             case .closeSession: .closeSession
+            case .deleteCounting: .deleteCounting
             }
         bytes.append(kind.rawValue | (command.session == nil ? 0 : sessionFlag))
         if let session = command.session {
@@ -67,6 +101,11 @@ enum CommandList {
             bytes.append(contentsOf: key)
         case .openSession: break
         case .closeSession(let client): bytes.append(littleEndian: client)
+        case .deleteCounting(let keys):
+            for key in keys {
+                bytes.append(littleEndian: UInt32(key.count))
+                bytes.append(contentsOf: key)
+            }
         }
         let length = UInt32(bytes.count - start - 4)
         for byte in 0..<4 { bytes[start + byte] = UInt8(truncatingIfNeeded: length >> UInt32(8 * byte)) }
@@ -82,7 +121,9 @@ enum CommandList {
                 guard reader.word() == tag, let commands = reader.number(UInt32.self), reader.word() != nil else {
                     return nil
                 }
-                count += commands
+                let (sum, overflow) = count.addingReportingOverflow(commands)
+                if overflow { return nil }
+                count = sum
                 joined.append(contentsOf: payload[headerBytes...])
             } else {
                 guard let batch = try? WriteBatch(validating: payload) else { return nil }
@@ -136,6 +177,13 @@ enum CommandList {
         case .closeSession:
             guard let client = reader.word(), reader.isAtEnd else { return nil }
             return KeyValueCommand(action: .closeSession(client: client), session: session)
+        case .deleteCounting:
+            var keys: [[UInt8]] = []
+            while !reader.isAtEnd {
+                guard let length = reader.number(UInt32.self), let key = reader.bytes(Int(length)) else { return nil }
+                keys.append(Array(key))
+            }
+            return KeyValueCommand(action: .deleteCounting(keys: keys), session: session)
         }
     }
 }

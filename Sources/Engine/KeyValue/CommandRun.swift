@@ -1,6 +1,6 @@
 // One entry's list of commands on its way into the store: what each does, whether it was done before, what it is answered.
 // Everything ends up in one write batch, sessions included, so that an entry is applied as a whole or not at all. It reads
-// the store for increments only: one point read each, on the host's thread.
+// the store for increments and for deletions that count: one point read for each key, on the host's thread.
 import Cluster
 import Storage
 
@@ -108,6 +108,16 @@ struct CommandRun {
             try batch.put(key: key, value: value)
             written[key] = value
             return KeptAnswer(.success, value: UInt64(bitPattern: sum))
+        case .deleteCounting(let keys):
+            var count: UInt64 = 0
+            for key in keys {
+                let exists = if let own = written[key] { own != nil } else { try machine.store.get(key) != nil }
+                guard exists else { continue }
+                try batch.delete(key: key)
+                written[key] = .some(nil)
+                count += 1
+            }
+            return KeptAnswer(.success, value: count)
         case .openSession:
             try machine.sessions.open(client: next, index: index, time: time, into: &batch)
             return KeptAnswer(.success, value: next)

@@ -19,6 +19,7 @@ public final class KeyValueMachine: StateMachine {
     public let snapshotStore: (any SnapshotStore)?
     /// A snapshot has taken the store's place: `sessions` are those of before.
     private var mustReadSessions = false
+    private let diagnostics: Diagnostics
 
     /// Reads the sessions out of the store.
     /// - Parameters:
@@ -26,9 +27,10 @@ public final class KeyValueMachine: StateMachine {
     ///   - clock: nanoseconds of a clock that only goes forward; asked only when this node leads.
     public init(
         store: any KeyValueStore, snapshots: (any SnapshotStore)? = nil, limits: SessionLimits = SessionLimits(),
-        clock: @escaping @Sendable () -> UInt64
+        diagnostics: Diagnostics = Diagnostics(), clock: @escaping @Sendable () -> UInt64
     ) throws(StorageError) {
         self.store = store
+        self.diagnostics = diagnostics
         snapshotStore = snapshots
         applied = store.applied.index
         sessions = try SessionTable(limits: limits, store: store)
@@ -43,6 +45,20 @@ public final class KeyValueMachine: StateMachine {
         defer { owedNanoseconds = 0 }
         return owedNanoseconds
     }
+
+    public func validate(_ payload: [UInt8]) -> RequestError? {
+        if CommandList.isList(payload) {
+            guard let list = CommandList.decode(payload[...]), !list.commands.isEmpty else { return Self.unreadable }
+            return list.commands.lazy.compactMap(\.problem).first
+        }
+        guard payload.prefix(8).allSatisfy({ $0 == 0 }), let batch = try? WriteBatch(validating: payload),
+            !batch.isEmpty
+        else { return Self.unreadable }
+        return KeyValueLimits.check(batch)
+    }
+
+    private static let unreadable = RequestError.invalid(
+        .corruptBatch, "the command is malformed, or of a kind that this version does not know; it wrote nothing")
 
     public func join(_ commands: [[UInt8]]) -> [UInt8]? {
         if commands.contains(where: { CommandList.isList($0) }) { return CommandList.join(commands) }
@@ -69,8 +85,14 @@ public final class KeyValueMachine: StateMachine {
         let position = LogPosition(index: entry.index, term: entry.term)
         defer { owedNanoseconds += store.writeDelayNanoseconds(bytes: entry.payload.count) }
         do throws(StorageError) {
-            if CommandList.isList(entry.payload) { return .success(try applyList(entry, at: position)) }
-            let first = try store.apply(try WriteBatch(validating: Array(entry.payload)), at: position)
+            if CommandList.isList(entry.payload) {
+                guard let list = CommandList.decode(entry.payload) else { return try skip(entry, at: position) }
+                return try applyList(list, entry, at: position)
+            }
+            guard let batch = try? WriteBatch(validating: Array(entry.payload)) else {
+                return try skip(entry, at: position)
+            }
+            let first = try store.apply(batch, at: position)
             applied = entry.index
             return .success(first)
         } catch {
@@ -78,10 +100,21 @@ public final class KeyValueMachine: StateMachine {
         }
     }
 
-    private func applyList(_ entry: CommittedEntry, at position: LogPosition) throws(StorageError) -> UInt64 {
-        guard let list = CommandList.decode(entry.payload) else {
-            throw .invalidBatch("entry \(entry.index) is no list of commands that this version knows")
-        }
+    /// A committed entry that can't be read changes nothing, on any replica.
+    private func skip(
+        _ entry: CommittedEntry, at position: LogPosition
+    ) throws(StorageError) -> Result<UInt64, RequestError> {
+        _ = try store.apply(WriteBatch(), at: position)
+        // Whatever it did to the sessions in memory is taken back.
+        mustReadSessions = true
+        applied = entry.index
+        diagnostics.report(.unreadableCommand, "entry \(entry.index) of keyvalue: \(Self.unreadable)")
+        return .failure(Self.unreadable)
+    }
+
+    private func applyList(
+        _ list: (time: UInt64, commands: [KeyValueCommand]), _ entry: CommittedEntry, at position: LogPosition
+    ) throws(StorageError) -> Result<UInt64, RequestError> {
         if mustReadSessions || store.applied.index != applied {
             mustReadSessions = false
             sessions = try SessionTable(limits: sessions.limits, store: store)
@@ -89,12 +122,19 @@ public final class KeyValueMachine: StateMachine {
         }
         clusterClock.saw(list.time)
         var run = CommandRun(machine: self, index: entry.index, time: list.time)
-        for command in list.commands { try run.perform(command) }
-        try run.finish()
+        do throws(StorageError) {
+            for command in list.commands { try run.perform(command) }
+            try run.finish()
+        } catch {
+            switch error {
+            case .keyTooLong, .valueTooLong, .invalidBatch: return try skip(entry, at: position)
+            default: throw error
+            }
+        }
         answers = run.answers
         let first = try store.apply(run.batch, at: position)
         applied = entry.index
-        return first
+        return .success(first)
     }
 }
 

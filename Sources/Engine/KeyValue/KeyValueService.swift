@@ -19,6 +19,8 @@ public enum KeyValueLimits {
     public static let keyBytesMax = 64 * 1024
     /// A value travels in one Raft entry.
     public static let valueBytesMax = 16 * 1024 * 1024
+    /// Keys of one deletion that counts them; each costs a read of the store where it is applied.
+    public static let keysPerDeleteMax = 1024
     /// Keys that begin so are the store's own (client sessions); users' keys may not.
     public static let reservedPrefix: [UInt8] = [0x00, 0xFF] + Array("strata".utf8) + [0x00]
 }
@@ -32,10 +34,15 @@ public enum KeyValueWrite: Hashable, Sendable {
     /// Adds to the decimal number that the key holds, 0 when there is none. Success carries the new number as the bits of
     /// an Int64; a value that is no number is refused and stays.
     case increment(key: [UInt8], by: Int64)
+    /// Removes keys, all at one moment. Success carries how many of them existed; a key that is named twice counts once.
+    /// At most ``KeyValueLimits/keysPerDeleteMax`` keys.
+    case deleteCounting(keys: [[UInt8]])
 
+    /// The key; the first one of several.
     public var key: [UInt8] {
         switch self {
         case .put(let key, _), .delete(let key), .increment(let key, _): key
+        case .deleteCounting(let keys): keys.first ?? []
         }
     }
 }

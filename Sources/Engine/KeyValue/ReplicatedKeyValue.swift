@@ -22,6 +22,7 @@ public final class ReplicatedKeyValue: KeyValueService {
         let action: KeyValueCommand.Action
         switch write {
         case .increment(let key, let by): action = .increment(key: key, by: by)
+        case .deleteCounting(let keys): action = .deleteCounting(keys: keys)
         case .put, .delete:
             var batch = WriteBatch()
             do throws(StorageError) {
@@ -33,7 +34,8 @@ public final class ReplicatedKeyValue: KeyValueService {
             guard session != nil else { return propose(batch.bytes, completion) }
             action = .write(batch)
         }
-        propose(CommandList.encode([KeyValueCommand(action: action, session: session)]), completion)
+        let command = KeyValueCommand(action: action, session: session)
+        propose(CommandList.encode([command]), requiring: command.requiredLevel, completion)
     }
 
     public func openSession(completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void) {
@@ -78,9 +80,13 @@ public final class ReplicatedKeyValue: KeyValueService {
 
     /// One command in whichever form.
     private func propose(
-        _ payload: [UInt8], _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+        _ payload: [UInt8], requiring level: UInt32 = 0,
+        _ completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
     ) {
-        inbox.post(.propose(.keyValue, Proposal(payload: payload, operations: 1, completion: completion)))
+        var proposal = Proposal(payload: payload, operations: 1, completion: completion)
+        proposal.isChecked = true
+        proposal.requiredLevel = level
+        inbox.post(.propose(.keyValue, proposal))
     }
 }
 
@@ -90,7 +96,7 @@ extension WriteBatch {
         switch write {
         case .put(let key, let value): try put(key: key, value: value)
         case .delete(let key): try delete(key: key)
-        case .increment: preconditionFailure("an increment is a command and no plain write")
+        case .increment, .deleteCounting: preconditionFailure("it is a command and no plain write")
         }
     }
 }
@@ -114,7 +120,23 @@ extension KeyValueLimits {
     }
 
     static func check(_ write: KeyValueWrite) -> RequestError? {
-        if case .put(let key, let value) = write { return check(key: key, value: value) }
-        return check(key: write.key)
+        switch write {
+        case .put(let key, let value): return check(key: key, value: value)
+        case .delete(let key), .increment(let key, _): return check(key: key)
+        case .deleteCounting(let keys): return check(deleting: keys)
+        }
+    }
+
+    /// What is wrong with the keys of a deletion, if anything.
+    static func check(deleting keys: [[UInt8]]) -> RequestError? {
+        guard (1...keysPerDeleteMax).contains(keys.count) else {
+            return .invalid(
+                .keyTooLong, "a deletion takes 1 to \(keysPerDeleteMax) keys at a time, not \(keys.count); send several"
+            )
+        }
+        for key in keys {
+            if let error = check(key: key) { return error }
+        }
+        return nil
     }
 }

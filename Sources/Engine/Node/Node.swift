@@ -69,7 +69,10 @@ public final class Node {
             host.declare(membership)
         } created: { record in
             opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
+        } raised: { [unowned host] level in
+            host.adoptFeatureLevel(level)
         }
+        controller.diagnostics = inbox.diagnostics
         host.outageObserver = { group, outage in
             statuses.set(outage, of: group)
             // Whoever waits for more records of it must not wait for a partition that has ended.
@@ -84,7 +87,8 @@ public final class Node {
         controllerGroup.start(.controller, on: host, machine: controller, durability: durability)
         do throws(StorageError) {
             let machine = try KeyValueMachine(
-                store: store, snapshots: opened.snapshots, limits: options.sessions, clock: clock)
+                store: store, snapshots: opened.snapshots, limits: options.sessions, diagnostics: inbox.diagnostics,
+                clock: clock)
             opened.group.start(.keyValue, on: host, machine: machine, durability: durability)
         } catch {
             throw .storage(error)
