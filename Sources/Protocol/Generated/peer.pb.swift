@@ -67,6 +67,9 @@ public nonisolated struct Strata_V1_PeerIdentity: Sendable {
   /// This node asks to be added to a cluster that has formed.
   public var joining: Bool = false
 
+  /// What commands this node can read; see Docs/Formats/key-value-commands.md. 0 for versions that had no levels.
+  public var featureLevel: UInt32 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -180,7 +183,7 @@ fileprivate nonisolated let _protobuf_package = "strata.v1"
 
 nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PeerIdentity"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0\u{1}founders\0\u{3}raft_id\0\u{1}joining\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0\u{1}founders\0\u{3}raft_id\0\u{1}joining\0\u{3}feature_level\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -199,6 +202,7 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
       case 9: try { try decoder.decodeRepeatedMessageField(value: &self.founders) }()
       case 10: try { try decoder.decodeSingularUInt64Field(value: &self.raftID) }()
       case 11: try { try decoder.decodeSingularBoolField(value: &self.joining) }()
+      case 12: try { try decoder.decodeSingularUInt32Field(value: &self.featureLevel) }()
       default: break
       }
     }
@@ -238,6 +242,9 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if self.joining != false {
       try visitor.visitSingularBoolField(value: self.joining, fieldNumber: 11)
     }
+    if self.featureLevel != 0 {
+      try visitor.visitSingularUInt32Field(value: self.featureLevel, fieldNumber: 12)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -253,6 +260,7 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if lhs.founders != rhs.founders {return false}
     if lhs.raftID != rhs.raftID {return false}
     if lhs.joining != rhs.joining {return false}
+    if lhs.featureLevel != rhs.featureLevel {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

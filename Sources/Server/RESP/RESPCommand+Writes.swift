@@ -1,6 +1,6 @@
 // The commands that write, and the prefix that makes a write safe to send again:
 //
-//   SET key value | DELETE key | INCR key | INCRBY key n | DECR key | DECRBY key n
+//   SET key value | DELETE key | DEL key... | INCR key | INCRBY key n | DECR key | DECRBY key n
 //   SESSION OPEN                                  the client's number
 //   SESSION CLOSE client
 //   SESSION client SEQ n [ACK m] <one of the writes>
@@ -25,6 +25,14 @@ extension RESPRequest {
         case CommandName.delete:
             guard count == 2 else { return wrongArity("delete") }
             return .write(.delete(key: parser.argument(start + 1)), session: session)
+        case CommandName.del where session == nil:
+            guard count >= 2 else { return wrongArity("del") }
+            guard count - 1 <= RESPLimits.keysPerDeleteMax else {
+                return .reply(
+                    .error("ERR DEL takes at most \(RESPLimits.keysPerDeleteMax) keys at a time; send several DEL"))
+            }
+            let keys = (1..<count).map { parser.argument(start + $0) }
+            return .write(.deleteCounting(keys: keys), session: session)
         case CommandName.incr, CommandName.decr:
             let isIncrement = name == CommandName.incr
             guard count == 2 else { return wrongArity(isIncrement ? "incr" : "decr") }
@@ -82,12 +90,17 @@ extension RESPRequest {
 extension KeyValueWrite {
     /// Key and value.
     var byteCount: Int {
-        if case .put(let key, let value) = self { return key.count + value.count }
-        return key.count
+        switch self {
+        case .put(let key, let value): key.count + value.count
+        case .delete(let key), .increment(let key, _): key.count
+        case .deleteCounting(let keys): keys.reduce(0) { $0 + $1.count }
+        }
     }
 
     var isAnsweredByNumber: Bool {
-        if case .increment = self { return true }
-        return false
+        switch self {
+        case .increment, .deleteCounting: true
+        case .put, .delete: false
+        }
     }
 }

@@ -6,12 +6,11 @@ import KeyValue
 /// What a command asks for.
 enum RESPRequest {
     case get(key: [UInt8])
-    /// SET, DELETE (one key, answered +OK whether it existed or not), INCR and its kin (answered with the number).
+    /// SET, DELETE (one key, answered +OK whether it existed or not), INCR and its kin (answered with the number), DEL
+    /// (answered with how many of the keys existed).
     case write(KeyValueWrite, session: WriteSequence?)
     case openSession
     case closeSession(client: UInt64)
-    /// DEL: answered with how many of the keys existed.
-    case deleteCounting(keys: [[UInt8]])
     /// Needs no store.
     case reply(RESPReply)
     /// HELLO: the protocol version from here on, and the client's name.
@@ -90,7 +89,7 @@ extension RESPRequest {
             self = Self.write(parser, from: 0, session: nil)
         case CommandName.session: self = Self.session(parser)
         case CommandName.del:
-            self = Self.deletion(parser)
+            self = Self.write(parser, from: 0, session: nil)
         case CommandName.ping:
             self = count == 1 ? .reply(.pong) : count == 2 ? .reply(.bulk(parser.argument(1))) : Self.wrongArity("ping")
         case CommandName.echo:
@@ -117,22 +116,6 @@ extension RESPRequest {
 
     static func wrongArity(_ name: String) -> RESPRequest {
         .reply(.error("ERR wrong number of arguments for '\(name)' command"))
-    }
-
-    private static func deletion(_ parser: RESPParser) -> RESPRequest {
-        guard parser.argumentCount >= 2 else { return wrongArity("del") }
-        guard parser.argumentCount - 1 <= RESPLimits.keysPerDeleteMax else {
-            return .reply(
-                .error("ERR DEL takes at most \(RESPLimits.keysPerDeleteMax) keys at a time; send several DEL"))
-        }
-        var keys: [[UInt8]] = []
-        var seen: Set<[UInt8]> = []
-        for index in 1..<parser.argumentCount {
-            let key = parser.argument(index)
-            // A key that is named twice is deleted, and counted, once.
-            if seen.insert(key).inserted { keys.append(key) }
-        }
-        return .deleteCounting(keys: keys)
     }
 }
 

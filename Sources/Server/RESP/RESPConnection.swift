@@ -28,8 +28,6 @@ final class RESPConnection: ChannelDuplexHandler {
         case idle
         case reading
         case writing
-        /// A DEL, which reads and then writes.
-        case deleting
     }
 
     private struct Slot {
@@ -50,15 +48,6 @@ final class RESPConnection: ChannelDuplexHandler {
         func post(_ outcome: RESPOutcome, part: Int = 0) {
             mailbox.post(outcome, to: connection, sequence: sequence, part: part)
         }
-    }
-
-    /// A DEL in progress.
-    private struct Deletion {
-        var keys: [[UInt8]]
-        var ticket: Ticket
-        var remaining: Int
-        var found = 0
-        var failure: RequestError?
     }
 
     private let service: any KeyValueService
@@ -91,7 +80,6 @@ final class RESPConnection: ChannelDuplexHandler {
     private var inFlight = 0
     private var requestBytesInFlight = 0
     private var replyBytesHeld = 0
-    private var deletion: Deletion?
 
     private var watchdog: RepeatedTask?
     private var sequenceAtLastCheck: UInt64?
@@ -176,7 +164,6 @@ extension RESPConnection {
         context = nil
         slots.removeAll()
         held = nil
-        deletion = nil
     }
 
     /// A completion is owed within the engine's own deadlines. If the oldest one does not come, the connection must not
@@ -292,20 +279,13 @@ extension RESPConnection {
             guard enter(.writing) else { return false }
             let ticket = track(Slot())
             service.closeSession(client) { ticket.post(.written($0)) }
-        case .deleteCounting(let keys):
-            guard enter(.deleting) else { return false }
-            let ticket = track(Slot(bytes: keys.reduce(0) { $0 + $1.count }))
-            deletion = Deletion(keys: keys, ticket: ticket, remaining: keys.count)
-            for (part, key) in keys.enumerated() {
-                service.get(key: key, consistency: .linearizable) { ticket.post(.read($0), part: part) }
-            }
         }
         return true
     }
 
     /// Joins or opens a phase; false while another kind of request is in flight.
     private func enter(_ wanted: Phase) -> Bool {
-        guard phase == .idle || (phase == wanted && wanted != .deleting) else { return false }
+        guard phase == .idle || phase == wanted else { return false }
         phase = wanted
         return true
     }
@@ -334,10 +314,6 @@ extension RESPConnection {
     func complete(_ sequence: UInt64, part: Int, with outcome: RESPOutcome) {
         guard stage == .open else { return }
         isTouched = true
-        if phase == .deleting {
-            advanceDeletion(sequence, part: part, with: outcome)
-            return
-        }
         switch outcome {
         case .written(.success(let value)):
             finish(sequence, with: slot(sequence).isNumber ? .integer(Int(truncatingIfNeeded: value)) : .ok)
@@ -368,29 +344,6 @@ extension RESPConnection {
         requestBytesInFlight -= slots[index].bytes
         inFlight -= 1
         if inFlight == 0 { phase = .idle }
-    }
-
-    /// One key of a DEL was read, or deleted.
-    private func advanceDeletion(_ sequence: UInt64, part: Int, with outcome: RESPOutcome) {
-        guard var state = deletion else { return }
-        switch outcome {
-        case .read(.success(.some)):
-            state.found += 1
-            let ticket = state.ticket
-            service.delete(key: state.keys[part]) { ticket.post(.written($0), part: part) }
-        case .read(.success(nil)), .written(.success):
-            state.remaining -= 1
-        case .read(.failure(let failure)), .written(.failure(let failure)):
-            state.remaining -= 1
-            // An unknown fate outweighs the others: it is the one that the client has to look into.
-            if case .unknown = failure { state.failure = failure } else { state.failure = state.failure ?? failure }
-        }
-        guard state.remaining == 0 else {
-            deletion = state
-            return
-        }
-        deletion = nil
-        finish(sequence, with: state.failure.map { RESPReply(failure: $0) } ?? .integer(state.found))
     }
 
     /// Writes the answers that are due; true when there were any. Ends the connection behind an answer that says so.

@@ -11,7 +11,7 @@ enum RESPLimits {
     /// All of one command: the largest SET, and slack for a long DEL.
     static let commandBytesMax = KeyValueLimits.valueBytesMax + 1024 * 1024
     /// Keys of one DEL; each costs a read and a write.
-    static let keysPerDeleteMax = 1024
+    static let keysPerDeleteMax = KeyValueLimits.keysPerDeleteMax
     /// Names or patterns that `CONFIG GET` and `COMMAND INFO` look at.
     static let namesMax = 128
     /// One pattern of `CONFIG GET`.

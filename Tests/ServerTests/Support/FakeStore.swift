@@ -70,6 +70,13 @@ final class FakeStore: KeyValueService {
     ) {
         let key = write.key
         if let session { state.withLock { $0.sequences.append(session) } }
+        if case .deleteCounting(let keys) = write,
+            let error = state.withLock({ state in
+                keys.lazy.compactMap { Self.problem($0, 0) ?? state.faults[$0] }.first
+            })
+        {
+            return completion(.failure(error))
+        }
         self.write(key, completion) { state in
             switch write {
             case .put(_, let value): state.values[key] = value
@@ -78,6 +85,8 @@ final class FakeStore: KeyValueService {
                 let number = (Int64(String(decoding: state.values[key] ?? [48], as: UTF8.self)) ?? 0) + by
                 state.values[key] = Array(String(number).utf8)
                 return UInt64(bitPattern: number)
+            case .deleteCounting(let keys):
+                return UInt64(keys.count { state.values.removeValue(forKey: $0) != nil })
             }
             return nil
         }

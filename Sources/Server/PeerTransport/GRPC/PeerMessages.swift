@@ -12,6 +12,7 @@ extension Strata_V1_PeerIdentity {
     init(_ directory: PeerDirectory, _ disclosure: PeerDisclosure) {
         self.init()
         protocolVersion = peerProtocolVersion
+        featureLevel = FeatureLevel.supported
         guard let view = directory.view(disclosure) else { return }
         tcpPort = UInt32(directory.tcpPort)
         nodeID = view.member.name
@@ -39,6 +40,13 @@ extension Strata_V1_PeerIdentity {
         protocolVersion == peerProtocolVersion
             ? nil
             : "it speaks version \(protocolVersion) of the peer protocol, this node version \(peerProtocolVersion)"
+    }
+
+    /// The cluster uses commands that the sender can't read.
+    func featureRefusal(_ level: UInt32) -> String? {
+        featureLevel >= level
+            ? nil
+            : "it can read commands of feature level \(featureLevel), the cluster uses those of level \(level); upgrade it"
     }
 
     /// The sender says who it is.

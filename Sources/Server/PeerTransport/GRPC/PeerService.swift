@@ -16,10 +16,16 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
         request: Strata_V1_HandshakeRequest, context: ServerContext
     ) async throws -> Strata_V1_HandshakeResponse {
         let view = request.identity.view
-        let refusal = request.identity.formRefusal ?? directory.hear(view, mayApply: true)
+        let level = inbox.featureLevel.load(ordering: .relaxed)
+        let tooOld = request.identity.featureRefusal(level).map { PeerRefusalReason(why: $0, told: $0) }
+        let refusal = request.identity.formRefusal ?? tooOld ?? directory.hear(view, mayApply: true)
         if let refusal {
             logger.warning(
                 "refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal.why)"])
+        }
+        if refusal == nil {
+            let (member, level) = (view.member.id, request.identity.featureLevel)
+            inbox.post(.run { $0.noteSupport(of: member, level: level) }, lane: .control)
         }
         let cluster = directory.cluster
         return .with {
