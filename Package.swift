@@ -189,7 +189,8 @@ let package = Package(
                 "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging,
                 arguments, .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ] + grpc + nio),
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ] + grpc + nio + http2),
         tests("ClientTests", ["StrataClient", "StrataProtocol", "Records"] + grpc + nio),
         .testTarget(
             name: "LabKitTests", dependencies: ["LabKit", "Telemetry", histogram], path: "Tests/LabKitTests",

@@ -19,6 +19,20 @@ public enum BrokerLimits {
     /// One record batch, which is one Raft entry.
     public static let batchBytesMax = 8 * 1024 * 1024
     public static let fetchBytesMax = 8 * 1024 * 1024
+    /// How long a request waits for a leader, a partition that is being opened, or a node that has just started, before it
+    /// is refused as "not ready". An election takes a tenth of it.
+    public static let readyWaitMilliseconds: UInt32 = 2000
+}
+
+/// Which offsets of a partition can be read.
+public struct PartitionOffsets: Hashable, Sendable {
+    public var logStartOffset: UInt64
+    /// First offset that is not committed.
+    public var highWatermark: UInt64
+    public init(logStartOffset: UInt64, highWatermark: UInt64) {
+        self.logStartOffset = logStartOffset
+        self.highWatermark = highWatermark
+    }
 }
 
 /// Where a batch landed.
@@ -113,6 +127,62 @@ public protocol BrokerService: AnyObject, Sendable {
         topic: String, partition: UInt32, offset: UInt64, maxBytes: Int, waitMilliseconds: UInt32,
         completion: @escaping @Sendable (Result<FetchedBatches, RequestError>) -> Void)
 
-    /// The node's current picture; immediate.
+    /// The node's current picture; immediate. A node that has just started knows no topic yet.
     func describe() -> ClusterDescription
+
+    /// Appends one record batch as above, and waits while no leader of the partition is known.
+    /// - Parameter waitMilliseconds: how long to wait for a leader, for the partition to be opened here, or for this node
+    ///   to know whether the topic exists; then the answer is `unavailable`, and nothing was written.
+    func produce(
+        topic: String, partition: UInt32, batch: [UInt8], acks: Acks, waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ProduceReceipt, RequestError>) -> Void)
+
+    /// The node's picture, once it is known not to be older than this node's start; what it says of the topics that are
+    /// named covers everything that was created before the call. `unavailable` when that can't be had in time.
+    /// - Parameter topics: those that the answer is about; empty means all.
+    func describe(
+        topics: [String], waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ClusterDescription, RequestError>) -> Void)
+
+    /// Which offsets of a partition can be read now; answers like ``fetch(topic:partition:offset:maxBytes:waitMilliseconds:completion:)``
+    /// on a node that does not lead.
+    func offsets(
+        topic: String, partition: UInt32,
+        completion: @escaping @Sendable (Result<PartitionOffsets, RequestError>) -> Void)
+}
+
+/// What a broker does that is always ready.
+extension BrokerService {
+    public func produce(
+        topic: String, partition: UInt32, batch: [UInt8], acks: Acks, waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ProduceReceipt, RequestError>) -> Void
+    ) {
+        produce(topic: topic, partition: partition, batch: batch, acks: acks, completion: completion)
+    }
+
+    public func describe(
+        topics: [String], waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ClusterDescription, RequestError>) -> Void
+    ) {
+        completion(.success(describe()))
+    }
+
+    public func offsets(
+        topic: String, partition: UInt32,
+        completion: @escaping @Sendable (Result<PartitionOffsets, RequestError>) -> Void
+    ) {
+        guard let found = describe().topics.first(where: { $0.name == topic }) else {
+            return completion(.failure(.invalid(.unknownTopic, "there is no topic '\(topic)'; create it first")))
+        }
+        guard let partition = found.partitions.first(where: { $0.partition == partition }) else {
+            return completion(
+                .failure(
+                    .invalid(
+                        .unknownTopic,
+                        "topic '\(topic)' has no partition \(partition); it has \(found.partitions.count)")))
+        }
+        completion(
+            .success(
+                PartitionOffsets(logStartOffset: partition.logStartOffset, highWatermark: partition.highWatermark)))
+    }
 }

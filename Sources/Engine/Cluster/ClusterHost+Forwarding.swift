@@ -19,6 +19,8 @@ extension ClusterHost {
     /// Finds the way for a proposal that this node can't append.
     func route(_ proposal: Proposal, to group: Group) {
         guard proposal.mayForward else {
+            // Its proposer is told whom to ask, and waits while nobody knows.
+            if group.core.leader == nil, now < proposal.leaderDeadline { return park(proposal, for: group.id) }
             proposal.completion(.failure(.notLeader(leader: member(group.core.leader)?.memberAddress)))
             return
         }
@@ -38,11 +40,14 @@ extension ClusterHost {
 
     /// Keeps a proposal until a leader is known.
     func park(_ proposal: Proposal, for id: GroupID) {
-        guard parked.count < settings.parkedMax else {
+        guard parked.count < settings.parkedMax,
+            parkedBytes + proposal.payload.count <= settings.parkedBytesMax
+        else {
             proposal.completion(.failure(.unavailable("no leader, and too many writes wait for one")))
             return
         }
         parked.append((id, proposal))
+        parkedBytes += proposal.payload.count
     }
 
     /// Another node's client wants to write and this node leads, or is thought to.
@@ -129,15 +134,18 @@ extension ClusterHost {
         guard !parked.isEmpty else { return }
         let waiting = parked
         parked = []
+        parkedBytes = 0
         for (id, proposal) in waiting {
             let fence = fence(proposal)
-            if proposal.deadline <= now {
+            let limit = proposal.mayForward ? proposal.deadline : min(proposal.deadline, proposal.leaderDeadline)
+            if limit <= now {
                 proposal.completion(.failure(fence ?? .unavailable("no leader was found in time")))
             } else if fence == nil, let group = group(id), group.core.leader != nil {
                 group.proposals.append(proposal)
                 schedule.touch(group)
             } else {
                 parked.append((id, proposal))
+                parkedBytes += proposal.payload.count
             }
         }
     }

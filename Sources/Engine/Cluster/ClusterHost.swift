@@ -13,8 +13,9 @@ public final class ClusterHost {
         public var tickInterval: UInt64 = 10_000_000
         /// How long a client's request may stay unanswered.
         public var requestTimeout: UInt64 = 5_000_000_000
-        /// Requests that may wait for a leader.
+        /// Requests that may wait for a leader, and their bytes.
         public var parkedMax = 16_384
+        public var parkedBytesMax = 64 * 1024 * 1024
         /// How long one operation on the log's disk may take before this node gives up what it leads.
         public var storageStallLimit: UInt64 = 500_000_000
         /// How long the store's background work may finish nothing, while writers wait for it, before this node says that
@@ -78,6 +79,7 @@ public final class ClusterHost {
     /// Told once when this node has been removed and has nothing left to do.
     public var departed: () -> Void = {}
     var parked: [(group: GroupID, proposal: Proposal)] = []
+    var parkedBytes = 0
     var forwarded: [ForwardedWait] = []
     var nextForward: UInt64
     private let observer: @Sendable (GroupID, GroupStatus) -> Void
@@ -243,9 +245,10 @@ public final class ClusterHost {
             lost(peer)
         case .propose(let id, var proposal):
             proposal.deadline = now + settings.requestTimeout
+            proposal.leaderDeadline = now + min(proposal.leaderPatience, settings.requestTimeout)
             take(proposal, for: id)
         case .read(let id, var request):
-            request.deadline = now + settings.requestTimeout
+            request.deadline = now + min(request.patience, settings.requestTimeout)
             guard let group = groupByID[id] else {
                 let error = outage(of: id)?.error ?? .unavailable("the group is not on this node yet")
                 request.completion(.failure(error))

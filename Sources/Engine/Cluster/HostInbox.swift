@@ -42,17 +42,23 @@ public struct Proposal: Sendable {
     /// What all members must be able to read before it may be proposed; see ``FeatureLevel``.
     public var requiredLevel: UInt32 = 0
     public var completion: @Sendable (Result<UInt64, RequestError>) -> Void
+    /// Nanoseconds for which one that a follower may not hand over waits for a leader to be known; then it is refused.
+    public var leaderPatience: UInt64
     /// Nanoseconds on the host's clock after which the answer is "unknown"; set when the host takes it.
     var deadline: UInt64 = 0
+    /// Until when it may wait for a leader; set when the host takes it.
+    var leaderDeadline: UInt64 = 0
 
     public init(
         payload: [UInt8], operations: UInt32 = 1, wait: Wait = .applied, mayForward: Bool = true,
+        leaderPatience: UInt64 = 0,
         completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
     ) {
         self.payload = payload
         self.operations = operations
         self.wait = wait
         self.mayForward = mayForward
+        self.leaderPatience = leaderPatience
         self.completion = completion
     }
 }
@@ -71,12 +77,16 @@ public struct ReadRequest: Sendable {
     public var mode: Mode
     /// Success: the state machine on this node is fresh enough, read it now (elsewhere, if reading may block).
     public var completion: @Sendable (Result<Void, RequestError>) -> Void
+    /// Nanoseconds after which the read is given up; never more than the host's own limit.
+    public var patience: UInt64
     var deadline: UInt64 = 0
 
     public init(
-        _ mode: Mode = .confirmed, completion: @escaping @Sendable (Result<Void, RequestError>) -> Void
+        _ mode: Mode = .confirmed, patience: UInt64 = .max,
+        completion: @escaping @Sendable (Result<Void, RequestError>) -> Void
     ) {
         self.mode = mode
+        self.patience = patience
         self.completion = completion
     }
 }

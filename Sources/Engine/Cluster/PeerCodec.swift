@@ -269,7 +269,7 @@ extension RequestError.Invalid {
     private static let inOrder: [RequestError.Invalid] = [
         .emptyKey, .keyTooLong, .valueTooLong, .unknownTopic, .invalidTopicName, .topicExists, .invalidPartitions,
         .corruptBatch, .batchTooLarge, .offsetOutOfRange, .reservedKey, .notAnInteger, .sessionExpired,
-        .sequenceForgotten, .membership,
+        .sequenceForgotten, .membership, .invalidRecord,
     ]
 
     fileprivate var code: UInt8 {

@@ -18,6 +18,8 @@ public enum RequestError: Error, Hashable, Sendable {
         case emptyKey, keyTooLong, valueTooLong
         case unknownTopic, invalidTopicName, topicExists, invalidPartitions
         case corruptBatch, batchTooLarge, offsetOutOfRange
+        /// A batch that came as it was sent, and can't be stored: its records contradict its header, for example.
+        case invalidRecord
         case reservedKey, notAnInteger, sessionExpired, sequenceForgotten
         /// A change of the members that the cluster can't make.
         case membership

@@ -3,6 +3,7 @@ import Broker
 import Cluster
 import Foundation
 import GRPCCore
+import Records
 import StrataProtocol
 import SwiftProtobuf
 
@@ -53,23 +54,50 @@ extension BrokerGRPCService {
         return true
     }
 
+    /// Ends with DATA_LOSS at a batch that can't be read, behind everything that stands before it; the status says from
+    /// which offset to go on.
     func consume(
         request: Strata_V1_ConsumeRequest, response: RPCWriter<Strata_V1_LogEntry>, context: ServerContext
     ) async throws {
-        try await pump(request, context) { fetched, offset in
-            let entries = try Result(catching: { () throws(RequestError) in try fetched.entries(from: offset) })
-                .orStatus()
-            // In pieces, so that a slow consumer holds back the decoding rather than fill the writer's queue.
-            for start in stride(from: 0, to: entries.count, by: Self.entriesPerWrite) {
-                try await response.write(contentsOf: entries[start..<min(start + Self.entriesPerWrite, entries.count)])
+        try await pump(request) { fetched, offset in
+            let run = RecordBatchView.split(fetched.bytes)
+            for batch in run.batches {
+                var reader: RecordReader
+                do throws(RecordsError) {
+                    reader = try batch.reader()
+                } catch {
+                    throw Self.unreadable(request, max(batch.baseOffset, 0), batch.endOffset, error)
+                }
+                try await Self.write(&reader, from: offset, highWatermark: fetched.highWatermark, to: response)
+            }
+            if let error = run.error {
+                let start = run.batches.last?.endOffset ?? offset
+                throw Self.unreadable(request, Int64(clamping: start), fetched.nextOffset, error)
             }
         }
+    }
+
+    /// Writes a batch's records in pieces, so that a slow consumer holds back the decoding rather than fill the writer's
+    /// queue.
+    private static func write(
+        _ reader: inout RecordReader, from offset: UInt64, highWatermark: UInt64,
+        to response: RPCWriter<Strata_V1_LogEntry>
+    ) async throws {
+        var entries: [Strata_V1_LogEntry] = []
+        while let record = try reader.next() {
+            guard record.offset >= offset else { continue }
+            entries.append(Strata_V1_LogEntry(record, highWatermark: highWatermark))
+            guard entries.count == entriesPerWrite else { continue }
+            try await response.write(contentsOf: entries)
+            entries.removeAll(keepingCapacity: true)
+        }
+        if !entries.isEmpty { try await response.write(contentsOf: entries) }
     }
 
     func consumeBatches(
         request: Strata_V1_ConsumeRequest, response: RPCWriter<Strata_V1_RecordBatches>, context: ServerContext
     ) async throws {
-        try await pump(request, context) { fetched, _ in
+        try await pump(request) { fetched, _ in
             try await response.write(
                 .with {
                     $0.recordBatches = Data(fetched.bytes)
@@ -81,54 +109,102 @@ extension BrokerGRPCService {
 
     private static let entriesPerWrite = 512
     private static let fetchBytesDefault: UInt32 = 1024 * 1024
-    /// How long a fetch at the end waits for more; also how soon a cancelled stream is noticed there.
+    /// How long a fetch at the end waits for more.
     private static let followMilliseconds: UInt32 = 500
 
     /// Fetches from the asked position on and delivers what is found, with the offset that it was asked from. Without
-    /// `follow` it ends at the high watermark that the first fetch saw.
+    /// `follow` it ends at the high watermark that the first fetch saw; with it, only with a status that says why.
     private func pump(
-        _ request: Strata_V1_ConsumeRequest, _ context: ServerContext,
-        deliver: (FetchedBatches, UInt64) async throws -> Void
+        _ request: Strata_V1_ConsumeRequest, deliver: (FetchedBatches, UInt64) async throws -> Void
     ) async throws {
-        var offset = try startOffset(request).orStatus()
-        let asked = request.maxBytes == 0 ? Self.fetchBytesDefault : request.maxBytes
-        let maxBytes = min(Int(asked), BrokerLimits.fetchBytesMax)
-        let wait = request.follow ? Self.followMilliseconds : 0
-        var end: UInt64?
-        while !context.cancellation.isCancelled {
-            let from = offset
-            let fetched = try await pending.run(.read, within: Int64(wait) + PendingRequests.defaultMilliseconds) {
-                broker.fetch(
-                    topic: request.topic, partition: request.partition, offset: from, maxBytes: maxBytes,
-                    waitMilliseconds: wait, completion: $0)
-            }.orStatus()
-            if !fetched.bytes.isEmpty { try await deliver(fetched, from) }
-            offset = max(from, fetched.nextOffset)
-            let last = end ?? fetched.highWatermark
-            end = last
-            if !request.follow, offset >= last || fetched.bytes.isEmpty { return }
+        let end = StreamEnd()
+        try await withRPCCancellationHandler {
+            var offset = try await startOffset(request, end)
+            let asked = request.maxBytes == 0 ? Self.fetchBytesDefault : request.maxBytes
+            let maxBytes = min(Int(asked), BrokerLimits.fetchBytesMax)
+            let wait = request.follow ? Self.followMilliseconds : 0
+            var last: UInt64?
+            while !end.isReached {
+                let from = offset
+                let fetched = try await whenReady(end) {
+                    await pending.run(.read, within: Int64(wait) + PendingRequests.defaultMilliseconds, until: end) {
+                        broker.fetch(
+                            topic: request.topic, partition: request.partition, offset: from, maxBytes: maxBytes,
+                            waitMilliseconds: wait, completion: $0)
+                    }
+                }
+                if !fetched.bytes.isEmpty { try await deliver(fetched, from) }
+                offset = max(from, fetched.nextOffset)
+                let goal = last ?? fetched.highWatermark
+                last = goal
+                if request.follow { continue }
+                if offset >= goal { return }
+                guard !fetched.bytes.isEmpty else {
+                    throw RequestError.storage("the log ends at \(offset), before the high watermark \(goal)").status
+                }
+            }
+            throw Self.shuttingDown(offset)
+        } onCancelRPC: {
+            end.reach()
         }
     }
 
-    /// Where to begin.
-    private func startOffset(_ request: Strata_V1_ConsumeRequest) -> Result<UInt64, RequestError> {
+    /// Where to begin. "Latest" is the high watermark of a leader that has confirmed itself, never that of a node which
+    /// does not know it yet.
+    private func startOffset(_ request: Strata_V1_ConsumeRequest, _ end: StreamEnd) async throws -> UInt64 {
         switch request.startFrom {
-        case .startOffset: return .success(request.offset)
+        case .startOffset: return request.offset
         case .UNRECOGNIZED(let number):
-            return .failure(
-                .invalid(.offsetOutOfRange, "start_from \(number) is not known; use OFFSET, EARLIEST or LATEST"))
+            throw RequestError.invalid(
+                .offsetOutOfRange, "start_from \(number) is not known; use OFFSET, EARLIEST or LATEST"
+            ).status
         case .startEarliest, .startLatest:
-            let topic = broker.describe().topics.first { $0.name == request.topic }
-            guard let partition = topic?.partitions.first(where: { $0.partition == request.partition }) else {
-                return .failure(
-                    .invalid(
-                        .unknownTopic,
-                        topic == nil
-                            ? "there is no topic '\(request.topic)'; create it first"
-                            : "topic '\(request.topic)' has no partition \(request.partition); it has "
-                                + "\(topic?.partitions.count ?? 0)"))
+            let offsets = try await whenReady(end) {
+                await pending.run(.read, until: end) {
+                    broker.offsets(topic: request.topic, partition: request.partition, completion: $0)
+                }
             }
-            return .success(request.startFrom == .startEarliest ? partition.logStartOffset : partition.highWatermark)
+            return request.startFrom == .startEarliest ? offsets.logStartOffset : offsets.highWatermark
         }
+    }
+
+    /// Asks again while the node is not ready to serve the partition: it has just started, or no leader is known.
+    private func whenReady<Value: Sendable>(
+        _ end: StreamEnd, _ ask: () async -> Result<Value, RequestError>
+    ) async throws -> Value {
+        let deadline = ContinuousClock.now + .milliseconds(Int(BrokerLimits.readyWaitMilliseconds))
+        while true {
+            let result = await ask()
+            if end.isReached, case .failure = result { throw Self.shuttingDown(nil) }
+            switch result {
+            case .failure(.unavailable), .failure(.notLeader(nil)): break
+            default: return try result.orStatus()
+            }
+            guard ContinuousClock.now < deadline else { return try result.orStatus() }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+    }
+
+    private static func shuttingDown(_ offset: UInt64?) -> RPCError {
+        RPCError(
+            code: .unavailable,
+            message: "the node is shutting down; read on at another" + (offset.map { ", from offset \($0)" } ?? ""),
+            metadata: [StatusMetadata.errorCode: "\(Strata_V1_ErrorCode.errorNotEnoughReplicas.rawValue)"])
+    }
+
+    /// A stored batch that can't be read, and where the next one begins.
+    private static func unreadable(
+        _ request: Strata_V1_ConsumeRequest, _ start: Int64, _ next: UInt64, _ error: RecordsError
+    ) -> RPCError {
+        let name = "\(request.topic)-\(request.partition)"
+        return RPCError(
+            code: .dataLoss,
+            message:
+                "the record batch at offset \(start) of \(name) can't be read: \(error); go on from offset \(next), "
+                + "or read it as it is with ConsumeBatches",
+            metadata: [
+                StatusMetadata.errorCode: "\(Strata_V1_ErrorCode.errorCorruptMessage.rawValue)",
+                StatusMetadata.nextOffset: "\(next)",
+            ])
     }
 }

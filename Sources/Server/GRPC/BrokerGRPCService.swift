@@ -36,14 +36,15 @@ struct BrokerGRPCService: Strata_V1_LogBroker.SimpleServiceProtocol {
     func listTopics(
         request: Strata_V1_ListTopicsRequest, context: ServerContext
     ) async throws -> Strata_V1_ListTopicsResponse {
-        .with { $0.topics = broker.describe().topics.map { Strata_V1_TopicMetadata($0) } }
+        let cluster = try await describe([])
+        return .with { $0.topics = cluster.topics.map { Strata_V1_TopicMetadata($0) } }
     }
 
     /// A topic that is asked for and does not exist is absent from the answer.
     func fetchMetadata(
         request: Strata_V1_FetchMetadataRequest, context: ServerContext
     ) async throws -> Strata_V1_FetchMetadataResponse {
-        let cluster = broker.describe()
+        let cluster = try await describe(request.topics)
         let wanted = Set(request.topics)
         return .with { response in
             response.clusterID = cluster.clusterID
@@ -52,6 +53,13 @@ struct BrokerGRPCService: Strata_V1_LogBroker.SimpleServiceProtocol {
                 .map { Strata_V1_TopicMetadata($0) }
             if let controller = cluster.controller { response.controller = Strata_V1_NodeEndpoint(controller) }
         }
+    }
+
+    /// The node's picture; fails as UNAVAILABLE while the node has just started and can't tell which topics there are.
+    private func describe(_ topics: [String]) async throws -> ClusterDescription {
+        try await pending.run(.read) {
+            broker.describe(topics: topics, waitMilliseconds: BrokerLimits.readyWaitMilliseconds, completion: $0)
+        }.orStatus()
     }
 
     func produce(
@@ -86,7 +94,12 @@ struct BrokerGRPCService: Strata_V1_LogBroker.SimpleServiceProtocol {
             respond(.init(id, result))
         }
         guard let waiting else { return }
-        broker.produce(topic: request.topic, partition: request.partition, batch: batch, acks: acks) {
+        // A leader is waited for a little less than the client waits, so that it hears "not written" rather than nothing.
+        let patience = min(milliseconds - milliseconds / 4, Int64(BrokerLimits.readyWaitMilliseconds))
+        broker.produce(
+            topic: request.topic, partition: request.partition, batch: batch, acks: acks,
+            waitMilliseconds: UInt32(patience)
+        ) {
             waiting.resolve($0)
         }
     }

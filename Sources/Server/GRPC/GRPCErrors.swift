@@ -13,6 +13,8 @@ enum StatusMetadata {
     static let leaderID = "strata-leader-id"
     /// host:port of its gRPC listener.
     static let leaderAddress = "strata-leader-address"
+    /// Where reading may go on behind a record batch that can't be read.
+    static let nextOffset = "strata-next-offset"
 }
 
 extension RequestError {
@@ -31,7 +33,7 @@ extension RequestError {
             case .corruptBatch: .errorCorruptMessage
             case .batchTooLarge, .valueTooLong, .keyTooLong: .errorMessageTooLarge
             case .offsetOutOfRange: .errorOffsetOutOfRange
-            case .emptyKey, .reservedKey, .notAnInteger, .membership: .errorInvalidRecord
+            case .invalidRecord, .emptyKey, .reservedKey, .notAnInteger, .membership: .errorInvalidRecord
             case .sessionExpired: .errorUnknownProducerID
             case .sequenceForgotten: .errorDuplicateSequenceNumber
             }

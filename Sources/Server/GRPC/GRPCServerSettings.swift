@@ -10,7 +10,8 @@ import NIOCore
 enum GRPCServerSettings {
     /// Bytes that a client may send ahead of the server's reading.
     static let windowBytes = 8 * 1024 * 1024
-    /// The largest value, its key, and room for a batch's framing.
+    /// The largest message: the largest value, its key, and room for a batch's framing. A larger one ends its call as
+    /// RESOURCE_EXHAUSTED.
     static let requestBytesMax = KeyValueLimits.valueBytesMax + 2 * KeyValueLimits.keyBytesMax
     /// A client that is silent for so long is asked whether it still lives, so that streams to dead machines end.
     static let keepaliveSeconds = 10
@@ -30,6 +31,12 @@ enum GRPCServerSettings {
                     minPingIntervalWithoutCalls: .seconds(clientPingSecondsMin), allowWithoutCalls: true))
             config.http2.targetWindowSize = windowBytes
             config.rpc.maxRequestPayloadSize = requestBytesMax
+            config.channelDebuggingCallbacks.onAcceptHTTP2Stream = { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        MessageLimit(bytesMax: requestBytesMax), position: .first)
+                }
+            }
         }
     }
 

@@ -140,6 +140,18 @@ final class PendingRequests: Sendable {
         }
     }
 
+    /// As `run`, and answers at once when the stream that asks is over.
+    func run<Value: Sendable>(
+        _ kind: Kind, within milliseconds: Int64 = PendingRequests.defaultMilliseconds, until end: StreamEnd,
+        start: (@escaping @Sendable (Result<Value, RequestError>) -> Void) -> Void
+    ) async -> Result<Value, RequestError> {
+        defer { end.forget() }
+        return await run(kind, within: milliseconds) { answer in
+            end.whenReached { answer(.failure(.unavailable("the call is over"))) }
+            start(answer)
+        }
+    }
+
     private func remove(_ request: Expiring) {
         table.withLock { table in
             guard request.slot >= 0 else { return }

@@ -48,28 +48,8 @@ extension Strata_V1_ProduceRequest {
     }
 }
 
-extension FetchedBatches {
-    /// The records at and above `offset`, as messages.
-    func entries(from offset: UInt64) throws(RequestError) -> [Strata_V1_LogEntry] {
-        do {
-            var entries: [Strata_V1_LogEntry] = []
-            for batch in try RecordBatchView.batches(in: bytes) {
-                for record in try batch.records() where record.offset >= offset {
-                    entries.append(Strata_V1_LogEntry(record, highWatermark: highWatermark))
-                }
-            }
-            return entries
-        } catch {
-            if case .compressed = error.code {
-                throw .invalid(.corruptBatch, "\(error); or read it as it is with ConsumeBatches")
-            }
-            throw .storage("a stored record batch can't be read: \(error)")
-        }
-    }
-}
-
 extension Strata_V1_LogEntry {
-    fileprivate init(_ record: Record, highWatermark: UInt64) {
+    init(_ record: Record, highWatermark: UInt64) {
         self.init()
         offset = record.offset
         timestampMs = record.timestamp

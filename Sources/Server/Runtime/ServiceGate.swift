@@ -86,6 +86,32 @@ extension ServiceGate: BrokerService {
             waitMilliseconds: waitMilliseconds, completion: completion)
     }
 
+    func produce(
+        topic: String, partition: UInt32, batch: [UInt8], acks: Acks, waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ProduceReceipt, RequestError>) -> Void
+    ) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.broker.produce(
+            topic: topic, partition: partition, batch: batch, acks: acks, waitMilliseconds: waitMilliseconds,
+            completion: completion)
+    }
+
+    func offsets(
+        topic: String, partition: UInt32,
+        completion: @escaping @Sendable (Result<PartitionOffsets, RequestError>) -> Void
+    ) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.broker.offsets(topic: topic, partition: partition, completion: completion)
+    }
+
+    func describe(
+        topics: [String], waitMilliseconds: UInt32,
+        completion: @escaping @Sendable (Result<ClusterDescription, RequestError>) -> Void
+    ) {
+        guard let current else { return completion(.failure(notYet)) }
+        current.broker.describe(topics: topics, waitMilliseconds: waitMilliseconds, completion: completion)
+    }
+
     func describe() -> ClusterDescription {
         if let current { return current.broker.describe() }
         return ClusterDescription(

@@ -16,6 +16,7 @@ final class FakeBroker: BrokerService {
     private struct State {
         var topics: [String: [Partition]] = [:]
         var failure: RequestError?
+        var fetchFailures: [RequestError] = []
         var inFlight = 0
         var inFlightMost = 0
         var leader = MemberAddress(name: "node1", address: "127.0.0.1:9092")
@@ -33,6 +34,24 @@ final class FakeBroker: BrokerService {
     /// Every produce and fetch fails so; nil mends it.
     func fail(with error: RequestError?) {
         state.withLock { $0.failure = error }
+    }
+
+    /// Fetches and offsets fail so, so many times.
+    func failFetches(with error: RequestError, times: Int) {
+        state.withLock { $0.fetchFailures = Array(repeating: error, count: times) }
+    }
+
+    /// Puts a batch into partition 0 as an older version's log may hold it: unchecked.
+    func store(_ batch: [UInt8], count: UInt64, in topic: String) {
+        state.withLock { state in
+            guard var partitions = state.topics[topic] else { return }
+            let base = partitions[0].next
+            var stamped = batch
+            RecordBatchView.stamp(&stamped, baseOffset: Int64(base), leaderEpoch: 1)
+            partitions[0].batches.append((base, count, stamped))
+            partitions[0].next += count
+            state.topics[topic] = partitions
+        }
     }
 
     /// Nothing is created before so many tries.
@@ -79,16 +98,19 @@ final class FakeBroker: BrokerService {
             guard var partitions = state.topics[topic], partitions.indices.contains(Int(partition)) else {
                 return .failure(Self.unknown(topic, partition))
             }
-            guard let view = try? RecordBatchView(validating: batch) else {
-                return .failure(.invalid(.corruptBatch, "the record batch is damaged"))
+            let count: UInt32
+            do throws(RequestError) {
+                count = try BrokerLimits.check(batch: batch)
+            } catch {
+                return .failure(error)
             }
             let base = partitions[Int(partition)].next
             var stamped = batch
             RecordBatchView.stamp(&stamped, baseOffset: Int64(base), leaderEpoch: 1)
-            partitions[Int(partition)].batches.append((base, UInt64(view.count), stamped))
-            partitions[Int(partition)].next += UInt64(view.count)
+            partitions[Int(partition)].batches.append((base, UInt64(count), stamped))
+            partitions[Int(partition)].next += UInt64(count)
             state.topics[topic] = partitions
-            return .success(ProduceReceipt(baseOffset: acks == .none ? 0 : base, recordCount: UInt32(view.count)))
+            return .success(ProduceReceipt(baseOffset: acks == .none ? 0 : base, recordCount: count))
         }
         let delay = produceMillisecondsMax == 0 ? 0 : Int.random(in: 0...produceMillisecondsMax)
         queue.asyncAfter(deadline: .now() + .milliseconds(delay)) {
@@ -102,7 +124,7 @@ final class FakeBroker: BrokerService {
         completion: @escaping @Sendable (Result<FetchedBatches, RequestError>) -> Void
     ) {
         let result: Result<FetchedBatches, RequestError> = state.withLock { state in
-            if let failure = state.failure { return .failure(failure) }
+            if let failure = state.fetchFailures.popLast() ?? state.failure { return .failure(failure) }
             guard let partitions = state.topics[topic], partitions.indices.contains(Int(partition)) else {
                 return .failure(Self.unknown(topic, partition))
             }
