@@ -14,6 +14,8 @@ public struct ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case unknownTopic
         case topicExists
         case offsetOutOfRange
+        /// A stored record batch can't be read. ``ClientError/nextOffset`` says where reading may go on.
+        case corruptBatch
         /// The session that the write belonged to is over: nothing was written by this attempt.
         case sessionExpired
         /// The server's storage failed.
@@ -25,6 +27,8 @@ public struct ClientError: Error, Hashable, Sendable, CustomStringConvertible {
     public var code: Code
     /// What happened and what to do.
     public var description: String
+    /// With ``Code/corruptBatch``: the first offset behind the batch that can't be read.
+    public var nextOffset: UInt64?
 
     public init(_ code: Code, _ description: String) {
         self.code = code

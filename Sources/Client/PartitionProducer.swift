@@ -57,6 +57,12 @@ public final class PartitionProducer: Sendable {
     /// Takes one record batch (Kafka v2); suspends while the producer is full.
     /// - Parameter id: the caller's, unique among those that are not completed.
     public func send(_ batch: [UInt8], id: UInt64) async throws(ClientError) {
+        guard batch.count <= client.options.batchBytesMax else {
+            throw ClientError(
+                .invalid,
+                "the batch has \(batch.count) bytes; at most \(client.options.batchBytesMax) are allowed, send smaller ones"
+            )
+        }
         await roomForOne()
         let item = Item(id: id, batch: Data(batch), deadline: .now + client.options.requestTimeout)
         let (isRefused, feeder) = state.withLock { state -> (Bool, CheckedContinuation<Item?, Never>?) in
@@ -115,7 +121,7 @@ public final class PartitionProducer: Sendable {
     /// Completes waiting batches whose time is up.
     private func expire() {
         let now = ContinuousClock.now
-        for item in state.withLock({ $0.queue.filter { $0.deadline < now } }) {
+        for item in state.withLock({ $0.queue.filter { $0.deadline <= now } }) {
             let text = "no leader of \(topic)-\(partition) took the batch in time; nothing was written"
             complete(item.id, .failure(ClientError(.unavailable, text)))
         }
@@ -125,7 +131,8 @@ public final class PartitionProducer: Sendable {
     private func stream() async {
         let address: String
         do throws(ClientError) {
-            guard let leader = try await client.leader(topic, partition) else { return await pause() }
+            let deadline = state.withLock { $0.queue.map(\.deadline).min() } ?? client.newDeadline
+            guard let leader = try await client.leader(topic, partition, until: deadline) else { return await pause() }
             address = leader
         } catch {
             return await pause()
@@ -180,9 +187,11 @@ public final class PartitionProducer: Sendable {
     /// Ends the stream when an answer is overdue.
     private func watch() async {
         while !Task.isCancelled {
-            try? await Task.sleep(for: .milliseconds(100))
+            let soon = ContinuousClock.now + .milliseconds(100)
+            let due = state.withLock { ($0.underWay.values.map(\.deadline) + $0.queue.map(\.deadline)).min() } ?? soon
+            try? await Task.sleep(until: min(max(due, .now + .milliseconds(1)), soon), clock: .continuous)
             let now = ContinuousClock.now
-            if state.withLock({ $0.underWay.values.contains { $0.deadline < now } }) { return }
+            if state.withLock({ $0.underWay.values.contains { $0.deadline <= now } }) { return }
             expire()
         }
     }

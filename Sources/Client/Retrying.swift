@@ -27,25 +27,45 @@ final class SentFlag: Sendable {
 extension StrataClient {
     /// Metadata of a failed status that a server decided on; without it the failure is the connection's.
     private static let errorKey = "strata-error"
-    private static let leaderKey = "strata-leader-address"
+    static let leaderKey = "strata-leader-address"
 
-    /// Runs `attempt` against one endpoint after another.
-    /// - Parameter first: where to begin; nil takes the endpoints in turn.
+    /// The least time that is worth another attempt.
+    private static let attemptMin = Duration.milliseconds(250)
+
+    /// When a request that begins now must be over.
+    var newDeadline: ContinuousClock.Instant { .now + options.requestTimeout }
+
+    /// Options of a call that must be over at the deadline of its request.
+    /// - Parameter isRepeatable: the call may be sent again, so that one server may not use up all the time.
+    func callOptions(until deadline: ContinuousClock.Instant, isRepeatable: Bool) -> CallOptions {
+        var callOptions = streamOptions
+        let left = max(deadline - .now, .zero)
+        callOptions.timeout = isRepeatable ? min(left, options.attemptTimeout) : left
+        return callOptions
+    }
+
+    /// Runs `attempt` against one endpoint after another, until one succeeds or fails for good, or the deadline comes.
+    /// - Parameters:
+    ///   - first: where to begin; nil takes the endpoints in turn.
+    ///   - deadline: of the whole; neither an attempt nor a pause goes on behind it.
+    ///   - isRepeatable: an attempt whose answer is late may be sent to another server.
     func retrying<Value: Sendable>(
-        first: String?, _ attempt: @Sendable (_ address: String) async -> Attempt<Value>
+        first: String?, until deadline: ContinuousClock.Instant, isRepeatable: Bool = true,
+        _ attempt: @Sendable (_ address: String, _ options: CallOptions) async -> Attempt<Value>
     ) async throws(ClientError) -> Value {
-        let deadline = ContinuousClock.now + options.requestTimeout
         var address = first ?? anyEndpoint()
         while true {
             let failure: ClientError
-            switch await attempt(address) {
+            switch await attempt(address, callOptions(until: deadline, isRepeatable: isRepeatable)) {
             case .done(let value): return value
             case .failed(let error): throw error
             case .retry(let error, let leader):
                 failure = error
                 address = leader ?? anyEndpoint()
             }
-            guard ContinuousClock.now + options.retryPause < deadline, !Task.isCancelled else { throw failure }
+            // An attempt that has hardly any time left would turn "not carried out" into "nobody knows".
+            let shortest = options.retryPause + min(options.requestTimeout / 4, Self.attemptMin)
+            guard ContinuousClock.now + shortest < deadline, !Task.isCancelled else { throw failure }
             // A cancelled sleep ends the wait early; the next round then gives up.
             try? await Task.sleep(for: options.retryPause)
         }
@@ -68,7 +88,7 @@ extension StrataClient {
         }
         let text = "\(address): \(error.message) (\(error.code))"
         if let decided = decided(error, text, isIdempotent: isIdempotent) as Attempt<Value>? { return decided }
-        if error.code == .unimplemented || error.code == .invalidArgument {
+        if [.unimplemented, .invalidArgument, .resourceExhausted].contains(error.code) {
             return .failed(ClientError(.invalid, text))
         }
         if !wasSent || isIdempotent {

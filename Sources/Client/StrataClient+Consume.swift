@@ -28,22 +28,27 @@ public struct IncomingBatches: Hashable, Sendable {
 
 extension StrataClient {
     /// Calls `body` for each record in order. Returns at the high watermark, or with `follow` only when `body` returns
-    /// false or the task is cancelled. A broken stream is resumed behind the last record that `body` took.
+    /// false or the task is cancelled. A broken stream is resumed behind the last record that `body` took, at whichever
+    /// server leads by then; "latest" is looked up once, at the beginning.
+    /// - Throws: what `body` throws, or a ``ClientError``: ``ClientError/Code/unavailable`` when no stream could be resumed
+    ///   for ``ClientOptions/requestTimeout``, ``ClientError/Code/corruptBatch`` at a batch that can't be read.
     public func consume(
         topic: String, partition: UInt32, from start: ConsumeStart, follow: Bool = false,
         _ body: @escaping @Sendable (IncomingRecord) async throws -> Bool
     ) async throws {
         let position = ConsumePosition(start)
-        try await resuming(topic, partition) { address in
+        try await resuming(topic, partition, position, follow: follow) { address in
             let request = Self.request(topic, partition, position.start, follow: follow)
-            try await self.broker(address).consume(request, options: self.streamOptions) { response in
+            return try await self.broker(address).consume(request, options: self.streamOptions) { response in
                 for try await entry in response.messages {
                     let record = IncomingRecord(
                         offset: entry.offset, timestampMilliseconds: entry.timestampMs,
                         key: entry.hasKey ? Array(entry.key) : nil, value: entry.hasValue ? Array(entry.value) : nil)
+                    position.noteMessage(highWatermark: entry.highWatermark)
                     position.advance(to: entry.offset + 1)
-                    if try await !position.call({ try await body(record) }) { return }
+                    if try await !position.call({ try await body(record) }) { return StreamOutcome.stopped }
                 }
+                return StreamOutcome.closed
             }
         }
     }
@@ -55,16 +60,20 @@ extension StrataClient {
         _ body: @escaping @Sendable (IncomingBatches) async throws -> UInt64?
     ) async throws {
         let position = ConsumePosition(start)
-        try await resuming(topic, partition) { address in
+        try await resuming(topic, partition, position, follow: follow) { address in
             let request = Self.request(topic, partition, position.start, follow: follow)
-            try await self.broker(address).consumeBatches(request, options: self.streamOptions) { response in
+            return try await self.broker(address).consumeBatches(request, options: self.streamOptions) { response in
                 for try await message in response.messages {
                     let batches = IncomingBatches(
                         bytes: Array(message.recordBatches), highWatermark: message.highWatermark,
                         logStartOffset: message.logStartOffset)
-                    guard let next = try await position.call({ try await body(batches) }) else { return }
+                    position.noteMessage(highWatermark: message.highWatermark)
+                    guard let next = try await position.call({ try await body(batches) }) else {
+                        return StreamOutcome.stopped
+                    }
                     position.advance(to: next)
                 }
+                return StreamOutcome.closed
             }
         }
     }
@@ -86,36 +95,68 @@ extension StrataClient {
         return request
     }
 
-    /// Runs a reading stream against the partition's leader until it ends by itself; a break is retried for as long as
-    /// one request may take, counted anew after each stream that delivered something.
+    /// Runs reading streams against the partition's leader, one after another, until one ends at its end. A break is
+    /// retried for as long as one request may take, counted anew from each stream that delivered something or lived long.
     private func resuming(
-        _ topic: String, _ partition: UInt32, _ stream: @escaping @Sendable (String) async throws -> Void
+        _ topic: String, _ partition: UInt32, _ position: ConsumePosition, follow: Bool,
+        _ stream: @escaping @Sendable (String) async throws -> StreamOutcome
     ) async throws {
-        var deadline = ContinuousClock.now + options.requestTimeout
+        var deadline = newDeadline
+        var earlier: ClientError?
         while true {
             try Task.checkCancellation()
-            let address = try await leader(topic, partition) ?? anyEndpoint()
+            let address: String
+            do throws(ClientError) {
+                // Asked once: a second stream that began at its own "latest" would skip what was committed in between.
+                if position.start == .latest {
+                    position.advance(to: try await endOffset(topic, partition, until: deadline))
+                }
+                address = try await leader(topic, partition, until: deadline) ?? anyEndpoint()
+            } catch {
+                // Why the stream broke says more than that nobody answered since.
+                throw error.code == .unavailable ? earlier ?? error : error
+            }
             let begun = ContinuousClock.now
+            let failure: ClientError
+            position.beginStream()
             do {
-                return try await stream(address)
+                if case .stopped = try await stream(address) { return }
+                if !follow, position.isAtEnd { return }
+                routing.learn(topic, partition, nil)
+                failure = ClientError(.unavailable, "\(address): the stream ended before its end")
             } catch let error as ConsumerBodyError {
                 throw error.underlying
-            } catch let error as RPCError where error.code == .notFound {
-                throw ClientError(.unknownTopic, "\(address): \(error.message)")
-            } catch let error as RPCError where error.code == .invalidArgument {
-                throw ClientError(.invalid, "\(address): \(error.message)")
-            } catch let error as RPCError where error.code == .outOfRange {
-                throw ClientError(.offsetOutOfRange, "\(address): \(error.message)")
-            } catch let error as RPCError where error.code != .cancelled {
-                routing.learn(topic, partition, nil)
-                if ContinuousClock.now - begun > .seconds(1) {
-                    deadline = ContinuousClock.now + options.requestTimeout
-                }
-                guard ContinuousClock.now < deadline else {
-                    throw ClientError(.unavailable, "\(address): \(error.message) (\(error.code))")
-                }
-                try await Task.sleep(for: options.retryPause)
+            } catch let error as RPCError {
+                if error.code == .cancelled { try Task.checkCancellation() }
+                failure = try readFailure(error, topic, partition, address)
             }
+            if position.hasDelivered || ContinuousClock.now - begun > .seconds(1) { deadline = newDeadline }
+            guard ContinuousClock.now + options.retryPause < deadline else { throw failure }
+            earlier = failure
+            try await Task.sleep(for: options.retryPause)
+        }
+    }
+
+    /// What a broken stream means.
+    /// - Returns: the failure, if another attempt may help; the routing has learned from it.
+    /// - Throws: the failure, if not.
+    private func readFailure(
+        _ error: RPCError, _ topic: String, _ partition: UInt32, _ address: String
+    ) throws(ClientError) -> ClientError {
+        let text = "\(address): \(error.message)"
+        switch error.code {
+        case .notFound: throw ClientError(.unknownTopic, text)
+        case .invalidArgument, .unimplemented, .resourceExhausted: throw ClientError(.invalid, text)
+        case .outOfRange: throw ClientError(.offsetOutOfRange, text)
+        case .dataLoss:
+            var failure = ClientError(.corruptBatch, text)
+            failure.nextOffset = error.metadata[stringValues: "strata-next-offset"].first { _ in true }.flatMap(
+                UInt64.init)
+            throw failure
+        default:
+            let leader = error.metadata[stringValues: StrataClient.leaderKey].first { _ in true }
+            routing.learn(topic, partition, leader)
+            return ClientError(error.code == .internalError ? .storage : .unavailable, "\(text) (\(error.code))")
         }
     }
 }

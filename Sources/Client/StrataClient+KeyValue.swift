@@ -24,11 +24,11 @@ extension StrataClient {
         request.key = Data(key)
         request.value = Data(value)
         let message = request
-        return try await once(isIdempotent: isIdempotent) { (address, session, sent) async throws -> UInt64 in
+        return try await once(isIdempotent: isIdempotent) { (address, options, session, sent) async throws -> UInt64 in
             var message = message
             if let session { message.session = session }
             let response: Strata_V1_PutResponse = try await self.pool.connection(to: address).once(
-                message, Strata_V1_KeyValue.Method.Put.descriptor, options: self.callOptions, sent: sent)
+                message, Strata_V1_KeyValue.Method.Put.descriptor, options: options, sent: sent)
             return response.revision
         }
     }
@@ -40,11 +40,11 @@ extension StrataClient {
         var request = Strata_V1_DeleteRequest()
         request.key = Data(key)
         let message = request
-        return try await once(isIdempotent: isIdempotent) { (address, session, sent) async throws -> UInt64 in
+        return try await once(isIdempotent: isIdempotent) { (address, options, session, sent) async throws -> UInt64 in
             var message = message
             if let session { message.session = session }
             let response: Strata_V1_DeleteResponse = try await self.pool.connection(to: address).once(
-                message, Strata_V1_KeyValue.Method.Delete.descriptor, options: self.callOptions, sent: sent)
+                message, Strata_V1_KeyValue.Method.Delete.descriptor, options: options, sent: sent)
             return response.revision
         }
     }
@@ -57,11 +57,11 @@ extension StrataClient {
         request.key = Data(key)
         request.by = by
         let message = request
-        return try await once(isIdempotent: false) { (address, session, sent) async throws -> Int64 in
+        return try await once(isIdempotent: false) { (address, options, session, sent) async throws -> Int64 in
             var message = message
             if let session { message.session = session }
             let response: Strata_V1_IncrementResponse = try await self.pool.connection(to: address).once(
-                message, Strata_V1_KeyValue.Method.Increment.descriptor, options: self.callOptions, sent: sent)
+                message, Strata_V1_KeyValue.Method.Increment.descriptor, options: options, sent: sent)
             return response.value
         }
     }
@@ -74,9 +74,9 @@ extension StrataClient {
         request.key = Data(key)
         request.consistency = freshness == .stale ? .stale : .linearizable
         let message = request
-        return try await retrying(first: nil) { (address) async -> Attempt<[UInt8]?> in
+        return try await retrying(first: nil, until: newDeadline) { (address, options) async -> Attempt<[UInt8]?> in
             do {
-                let response = try await self.keyValue(address).get(message, options: self.callOptions)
+                let response = try await self.keyValue(address).get(message, options: options)
                 return .done(response.found ? Array(response.value) : nil)
             } catch {
                 return self.judge(error, from: address, wasSent: true, isIdempotent: true)

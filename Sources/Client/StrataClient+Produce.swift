@@ -66,14 +66,19 @@ extension StrataClient {
         request.topic = topic
         request.partition = partition
         request.acks = acks.message
-        let message = request
-        return try await retrying(first: try await leader(topic, partition)) {
-            (address) async -> Attempt<BatchReceipt> in
+        let unsent = request
+        let deadline = newDeadline
+        let first = try await leader(topic, partition, until: deadline)
+        return try await retrying(first: first, until: deadline, isRepeatable: isIdempotent) {
+            (address, options) async -> Attempt<BatchReceipt> in
+            // The server gives up when this attempt does.
+            var message = unsent
+            message.timeoutMs = options.timeout.map(Self.milliseconds) ?? 0
             let sent = SentFlag()
             let response: Strata_V1_ProduceResponse
             do {
                 response = try await self.pool.connection(to: address).once(
-                    message, Strata_V1_LogBroker.Method.Produce.descriptor, options: self.callOptions, sent: sent)
+                    message, Strata_V1_LogBroker.Method.Produce.descriptor, options: options, sent: sent)
             } catch {
                 return self.judge(error, from: address, wasSent: sent.isSet, isIdempotent: isIdempotent)
             }
@@ -86,5 +91,11 @@ extension StrataClient {
             let isRetryable = error.code == .unavailable || error.code == .unknown && isIdempotent
             return isRetryable ? .retry(error, leader: leader) : .failed(error)
         }
+    }
+
+    /// At least 1, because a server takes 0 for its own default.
+    static func milliseconds(_ duration: Duration) -> UInt32 {
+        let (seconds, attoseconds) = duration.components
+        return UInt32(clamping: max(seconds * 1000 + attoseconds / 1_000_000_000_000_000, 1))
     }
 }

@@ -27,10 +27,11 @@ extension StrataClient {
         request.partitions = partitions
         request.ifNotExists = !failIfExists
         let message = request
-        try await retrying(first: nil) { (address) async -> Attempt<Void> in
+        try await retrying(first: nil, until: newDeadline, isRepeatable: !failIfExists) {
+            (address, options) async -> Attempt<Void> in
             let response: Strata_V1_CreateTopicResponse
             do {
-                response = try await self.broker(address).createTopic(message, options: self.callOptions)
+                response = try await self.broker(address).createTopic(message, options: options)
             } catch {
                 return self.judge(error, from: address, wasSent: true, isIdempotent: !failIfExists)
             }
@@ -46,13 +47,19 @@ extension StrataClient {
 
     /// The topics with these names, or all.
     public func topics(_ names: [String] = []) async throws(ClientError) -> [TopicInfo] {
+        try await topics(names, until: newDeadline)
+    }
+
+    private func topics(
+        _ names: [String], until deadline: ContinuousClock.Instant
+    ) async throws(ClientError) -> [TopicInfo] {
         var request = Strata_V1_FetchMetadataRequest()
         request.topics = names
         let message = request
-        let response = try await retrying(first: nil) {
-            (address) async -> Attempt<Strata_V1_FetchMetadataResponse> in
+        let response = try await retrying(first: nil, until: deadline) {
+            (address, options) async -> Attempt<Strata_V1_FetchMetadataResponse> in
             do {
-                return .done(try await self.broker(address).fetchMetadata(message, options: self.callOptions))
+                return .done(try await self.broker(address).fetchMetadata(message, options: options))
             } catch {
                 return self.judge(error, from: address, wasSent: true, isIdempotent: true)
             }
@@ -74,14 +81,48 @@ extension StrataClient {
 
     /// Where the leader of a partition is believed to be; asks the cluster when nothing is known.
     /// - Returns: nil when the topic exists but the partition has no leader now.
-    func leader(_ topic: String, _ partition: UInt32) async throws(ClientError) -> String? {
+    func leader(
+        _ topic: String, _ partition: UInt32, until deadline: ContinuousClock.Instant
+    ) async throws(ClientError) -> String? {
         if let known = routing.leader(topic, partition) { return known }
-        guard let info = try await topics([topic]).first(where: { $0.name == topic }) else {
+        guard let info = try await topics([topic], until: deadline).first(where: { $0.name == topic }) else {
             throw ClientError(.unknownTopic, "there is no topic '\(topic)'; create it first")
         }
         guard let found = info.partitions.first(where: { $0.partition == partition }) else {
             throw ClientError(.unknownTopic, "topic '\(topic)' has no partition \(partition)")
         }
         return found.leader
+    }
+
+    /// The offset behind everything that is committed now, as the partition's leader says.
+    func endOffset(
+        _ topic: String, _ partition: UInt32, until deadline: ContinuousClock.Instant
+    ) async throws(ClientError) -> UInt64 {
+        var request = Strata_V1_FetchMetadataRequest()
+        request.topics = [topic]
+        let message = request
+        let first = try await leader(topic, partition, until: deadline)
+        return try await retrying(first: first, until: deadline) { (address, options) async -> Attempt<UInt64> in
+            let response: Strata_V1_FetchMetadataResponse
+            do {
+                response = try await self.broker(address).fetchMetadata(message, options: options)
+            } catch {
+                return self.judge(error, from: address, wasSent: true, isIdempotent: true)
+            }
+            let partitions = response.topics.first { $0.name == topic }?.partitions
+            guard let found = partitions?.first(where: { $0.partition == partition }) else {
+                return .failed(ClientError(.unknownTopic, "there is no partition \(partition) of a topic '\(topic)'"))
+            }
+            guard found.hasLeader else {
+                return .retry(ClientError(.unavailable, "\(topic)-\(partition) has no leader now"), leader: nil)
+            }
+            self.routing.learn(topic, partition, found.leader.address)
+            // What a follower has applied may end before what is committed.
+            guard found.leader.address == address else {
+                let text = "\(topic)-\(partition) is led by \(found.leader.address), which could not be asked"
+                return .retry(ClientError(.unavailable, text), leader: found.leader.address)
+            }
+            return .done(found.highWatermark)
+        }
     }
 }

@@ -35,8 +35,10 @@ public final class StrataClient: Sendable {
         pool = ConnectionPool(options)
     }
 
-    /// Ends all connections; requests under way fail.
+    /// Ends the client's sessions with the cluster, as far as that takes a moment, and all connections; requests under way
+    /// fail.
     public func close() async {
+        await closeSessions()
         await pool.close()
     }
 
@@ -52,13 +54,6 @@ public final class StrataClient: Sendable {
 
     func keyValue(_ address: String) throws(ClientError) -> Strata_V1_KeyValue.Client<HTTP2ClientTransport.Posix> {
         Strata_V1_KeyValue.Client(wrapping: try pool.connection(to: address))
-    }
-
-    var callOptions: CallOptions {
-        var callOptions = CallOptions.defaults
-        callOptions.timeout = options.requestTimeout
-        callOptions.maxResponseMessageBytes = options.responseBytesMax
-        return callOptions
     }
 
     /// For calls that end when their consumer wants.

@@ -19,6 +19,15 @@ final class FakeCluster: Sendable {
         /// Answers of increments, by client and sequence.
         var answers: [[UInt64]: Int64] = [:]
         var sessionsOpened: UInt64 = 0
+        /// Sessions that are not over.
+        var sessions: Set<UInt64> = []
+        var sessionsClosed: [UInt64] = []
+        /// Requests to consume, in order.
+        var consumes: [Strata_V1_ConsumeRequest] = []
+        /// Records that one stream of Consume delivers before it ends without a word; nil for all.
+        var recordsPerStream: Int?
+        /// Called at the beginning of each stream of Consume with its number from 1; what it throws ends the stream.
+        var onConsume: @Sendable (Int, inout State) throws -> Void = { _, _ in }
         /// Calls of any kind, for `script`.
         var calls = 0
     }
@@ -27,6 +36,8 @@ final class FakeCluster: Sendable {
         case honest
         case fail(Strata_V1_ErrorCode)
         case status(RPCError)
+        /// Never answers.
+        case hang
     }
 
     let state = Mutex(State())
@@ -35,6 +46,9 @@ final class FakeCluster: Sendable {
     init(script: @escaping @Sendable (_ call: Int) -> Step = { _ in .honest }) {
         self.script = script
     }
+
+    /// What `script` says of the call that comes next, without counting it.
+    func hanging() -> Step { script(state.withLock { $0.calls } + 1) }
 
     func step() -> Step {
         script(
@@ -97,7 +111,7 @@ struct FakeBroker: Strata_V1_LogBroker.SimpleServiceProtocol {
             response.errorMessage = "as the test wants"
         case .status(let error):
             throw error
-        case .honest:
+        case .honest, .hang:
             break
         }
         guard response.error == .errorNone else { return response }
@@ -112,7 +126,8 @@ struct FakeBroker: Strata_V1_LogBroker.SimpleServiceProtocol {
     func produce(
         request: Strata_V1_ProduceRequest, context: ServerContext
     ) async throws -> Strata_V1_ProduceResponse {
-        try append(request)
+        if case .hang = cluster.hanging() { try await Task.sleep(for: .seconds(600)) }
+        return try append(request)
     }
 
     func produceStream(
@@ -126,9 +141,12 @@ struct FakeBroker: Strata_V1_LogBroker.SimpleServiceProtocol {
         request: Strata_V1_CreateTopicRequest, context: ServerContext
     ) async throws -> Strata_V1_CreateTopicResponse {
         var response = Strata_V1_CreateTopicResponse()
-        if case .fail(let code) = cluster.step() {
+        switch cluster.step() {
+        case .fail(let code):
             response.error = code
             response.errorMessage = "as the test wants"
+        case .hang: try await Task.sleep(for: .seconds(600))
+        case .honest, .status: break
         }
         return response
     }
@@ -161,13 +179,20 @@ struct FakeBroker: Strata_V1_LogBroker.SimpleServiceProtocol {
     func consume(
         request: Strata_V1_ConsumeRequest, response: RPCWriter<Strata_V1_LogEntry>, context: ServerContext
     ) async throws {
-        let batches = cluster.state.withLock { $0.batches }
-        for offset in Int(request.offset)..<max(Int(request.offset), batches.count) {
+        let (batches, most) = try cluster.state.withLock { state in
+            state.consumes.append(request)
+            try state.onConsume(state.consumes.count, &state)
+            return (state.batches, state.recordsPerStream ?? .max)
+        }
+        let start = request.startFrom == .startLatest ? batches.count : Int(request.offset)
+        let count = min(max(batches.count - start, 0), most)
+        for offset in start..<start + count {
             if case .status(let error) = cluster.step() { throw error }
             try await response.write(
                 .with { entry in
                     entry.offset = UInt64(offset)
                     entry.value = batches[offset]
+                    entry.highWatermark = UInt64(batches.count)
                 })
         }
     }
@@ -187,12 +212,16 @@ struct FakeBroker: Strata_V1_LogBroker.SimpleServiceProtocol {
 struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
     let cluster: FakeCluster
 
-    private func obey() throws {
-        if case .status(let error) = cluster.step() { throw error }
+    private func obey() async throws {
+        switch cluster.step() {
+        case .status(let error): throw error
+        case .hang: try await Task.sleep(for: .seconds(600))
+        case .honest, .fail: break
+        }
     }
 
     func put(request: Strata_V1_PutRequest, context: ServerContext) async throws -> Strata_V1_PutResponse {
-        try obey()
+        try await obey()
         return cluster.state.withLock { state in
             state.values[request.key] = request.value
             return .with { $0.revision = UInt64(state.values.count) }
@@ -200,7 +229,7 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
     }
 
     func get(request: Strata_V1_GetRequest, context: ServerContext) async throws -> Strata_V1_GetResponse {
-        try obey()
+        try await obey()
         let value = cluster.state.withLock { $0.values[request.key] }
         return .with { response in
             response.found = value != nil
@@ -209,7 +238,7 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
     }
 
     func delete(request: Strata_V1_DeleteRequest, context: ServerContext) async throws -> Strata_V1_DeleteResponse {
-        try obey()
+        try await obey()
         cluster.state.withLock { $0.values[request.key] = nil }
         return .init()
     }
@@ -220,7 +249,7 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
     ) async throws -> Strata_V1_IncrementResponse {
         let value = try cluster.state.withLock { state in
             let id = [request.session.client, request.session.sequence]
-            guard request.session.client == state.sessionsOpened else {
+            guard state.sessions.contains(request.session.client) else {
                 throw RPCError(code: .aborted, message: "the session is over", metadata: ["strata-error": "59"])
             }
             if let known = state.answers[id] { return known }
@@ -229,15 +258,18 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
             state.answers[id] = number + request.by
             return number + request.by
         }
-        try obey()
+        try await obey()
         return .with { $0.value = value }
     }
 
     func openSession(
         request: Strata_V1_OpenSessionRequest, context: ServerContext
     ) async throws -> Strata_V1_OpenSessionResponse {
+        // Long enough for every write of a test to come while the first session is being opened.
+        try await Task.sleep(for: .milliseconds(50))
         let client = cluster.state.withLock { state in
             state.sessionsOpened += 1
+            state.sessions.insert(state.sessionsOpened)
             return state.sessionsOpened
         }
         return .with { $0.client = client }
@@ -246,6 +278,10 @@ struct FakeKeyValue: Strata_V1_KeyValue.SimpleServiceProtocol {
     func closeSession(
         request: Strata_V1_CloseSessionRequest, context: ServerContext
     ) async throws -> Strata_V1_CloseSessionResponse {
-        .init()
+        cluster.state.withLock { state in
+            state.sessions.remove(request.client)
+            state.sessionsClosed.append(request.client)
+        }
+        return .init()
     }
 }

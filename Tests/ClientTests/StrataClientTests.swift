@@ -125,7 +125,7 @@ import Testing
             }
             #expect(cluster.state.withLock { $0.calls } == 15)
             // The session is over; the first attempt under it wrote nothing, so a new one is opened.
-            cluster.state.withLock { $0.sessionsOpened = 9 }
+            cluster.state.withLock { $0.sessions = [] }
             #expect(try await client.increment([7]) == 11)
             await client.close()
         }

@@ -35,6 +35,12 @@ struct BrokerOptions: ParsableArguments {
             return try result.get()
         } catch let error as ClientError {
             throw CommandError(error, endpoint: address)
+        } catch let error as CommandError {
+            throw error
+        } catch is CancellationError {
+            throw CommandError.failed("the command was interrupted")
+        } catch {
+            throw CommandError.failed("the command failed: \(error)")
         }
     }
 
@@ -63,6 +69,9 @@ extension CommandError {
                     + "another with --endpoint")
         case .unknown:
             self = .failed("\(error); the request may have been carried out, so look before you repeat it")
+        case .corruptBatch:
+            let next = error.nextOffset.map { "; read on with --offset \($0)" } ?? ""
+            self = .failed(error.description + next)
         case .invalid, .unknownTopic, .topicExists, .offsetOutOfRange, .sessionExpired, .storage, .closed:
             self = .failed(error.description)
         }
