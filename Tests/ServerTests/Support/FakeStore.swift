@@ -72,7 +72,7 @@ final class FakeStore: KeyValueService {
         if let session { state.withLock { $0.sequences.append(session) } }
         if case .deleteCounting(let keys) = write,
             let error = state.withLock({ state in
-                keys.lazy.compactMap { Self.problem($0, 0) ?? state.faults[$0] }.first
+                keys.compactMap { Self.problem($0, 0) ?? state.faults[$0] }.first
             })
         {
             return completion(.failure(error))
