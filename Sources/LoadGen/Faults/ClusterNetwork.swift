@@ -16,23 +16,23 @@ enum ClusterNetwork {
     case proxy(FaultProxy)
     case namespaces(NamespaceNetwork)
 
-    /// Cuts the way from one node to another.
-    func cut(from: Int, to: Int) throws(LoadGenError) {
+    /// Cuts the way from one node to another. A kernel's network is always a black hole.
+    func cut(from: Int, to: Int, _ cut: LinkCut = .held) throws(LoadGenError) {
         switch self {
         case .loopback:
             throw LoadGenError.failed("nodes that talk over loopback can't be cut off: use --network proxy")
-        case .proxy(let proxy): proxy.cut(from: from, to: to)
+        case .proxy(let proxy): proxy.cut(from: from, to: to, cut)
         case .namespaces(let namespaces): try namespaces.cut(from: from, to: to)
         }
     }
 
     /// Cuts a node off from all others; one way only when asked.
     func isolate(
-        _ node: Int, of nodes: Int, incoming: Bool = true, outgoing: Bool = true
+        _ node: Int, of nodes: Int, incoming: Bool = true, outgoing: Bool = true, _ cut: LinkCut = .held
     ) throws(LoadGenError) {
         for other in 0..<nodes where other != node {
-            if outgoing { try cut(from: node, to: other) }
-            if incoming { try cut(from: other, to: node) }
+            if outgoing { try self.cut(from: node, to: other, cut) }
+            if incoming { try self.cut(from: other, to: node, cut) }
         }
     }
 

@@ -1,19 +1,11 @@
-// The network between the nodes of the embedded cluster, as a program: every connection of one node to another goes through
-// it, and it can cut a direction, delay it, or break connections, without root and without touching the kernel. Each directed
-// pair of nodes has a loopback address of its own, so that who talks to whom is known without reading a byte. A cut loses
-// nothing by itself: bytes wait, as they do in a kernel that sends again, and arrive late when the cut heals.
+// The network between the nodes of the embedded cluster, as a program: every connection of one node to another goes
+// through it, and it can cut a direction, delay it, or break connections, without root and without touching the kernel.
+// Each directed pair of nodes has a loopback address of its own, so that who talks to whom is known without reading a
+// byte. A cut loses nothing by itself: bytes wait, as they do in a kernel that sends again, and arrive late when the
+// cut heals, unless the cut closes connections (``LinkCut``).
 import Glibc
 import LabKit
 import Synchronization
-
-/// What happens to bytes on their way from one node to another.
-struct LinkRules: Hashable, Sendable {
-    /// Nothing arrives, and no connection can be made while either direction is cut.
-    var isCut = false
-    var delayNanoseconds: UInt64 = 0
-    /// Of a million pieces of up to 64 KiB, how many break the connection that they are on.
-    var resetsPerMillion = 0
-}
 
 /// One listener: connections from one node to one port of another.
 struct ProxyLink: Hashable, Sendable {
@@ -36,10 +28,12 @@ final class FaultProxy: Sendable {
     private let wakeUp: Int32
     private let hasEnded = Atomic<Bool>(false)
     private let nodes: Int
+    private let bytes: LinkBytes
 
     /// Listens for all links, then forwards until ``stop()``.
     init(_ links: [ProxyLink], nodes: Int, seed: UInt64) throws(LoadGenError) {
         self.nodes = nodes
+        bytes = LinkBytes(nodes: nodes)
         shared = Mutex(
             Shared(rules: Array(repeating: Array(repeating: LinkRules(), count: nodes), count: nodes)))
         var ends: [Int32] = [0, 0]
@@ -60,7 +54,7 @@ final class FaultProxy: Sendable {
         let sockets = listeners
         let waking = ends[0]
         let thread = WorkerThread { [self] in
-            var loop = ProxyLoop(links, listeners: sockets, waking: waking, seed: seed)
+            var loop = ProxyLoop(links, listeners: sockets, waking: waking, seed: seed, bytes: bytes)
             while loop.turn({ self.current }) {}
             loop.close()
             hasEnded.store(true, ordering: .releasing)
@@ -77,9 +71,12 @@ final class FaultProxy: Sendable {
     }
 
     /// Cuts the way from one node to another.
-    func cut(from: Int, to: Int) {
-        change { $0[from][to].isCut = true }
+    func cut(from: Int, to: Int, _ cut: LinkCut = .held) {
+        change { $0[from][to].cut = cut }
     }
+
+    /// Bytes that nodes have sent so far, by sender, then receiver; also those that have not arrived yet.
+    var bytesSent: [[UInt64]] { bytes.current }
 
     /// Takes every rule back.
     func heal() {
