@@ -14,7 +14,8 @@ public struct AcknowledgementTimeline: Sendable {
     public struct Gap: Hashable, Sendable {
         public var start: UInt64
         public var end: UInt64
-        /// True when nothing was acknowledged any more before the observation ended: the real gap is at least this long.
+        /// True when nothing was acknowledged any more before the observation ended: the real gap is at least this
+        /// long.
         public var isCensored: Bool
 
         public init(start: UInt64, end: UInt64, isCensored: Bool) {
@@ -48,6 +49,21 @@ public struct AcknowledgementTimeline: Sendable {
         if observedUntil - start > longest.end - longest.start {
             longest = Gap(start: start, end: observedUntil, isCensored: true)
         }
+        return longest
+    }
+
+    /// The longest stretch of `from...until` in which nothing was acknowledged. Both ends count as ends of a stretch,
+    /// so that a window without any acknowledgement is one stretch; the one that reaches `until` is censored.
+    /// - Complexity: O(log n + acknowledgements in the window).
+    public func silence(from: UInt64, until: UInt64) -> Gap {
+        precondition(from <= until, "a window ends after it started")
+        var start = from
+        var longest = Gap(start: from, end: from, isCensored: false)
+        for time in times[firstIndex(atOrAfter: from)..<firstIndex(after: until)] {
+            if time - start > longest.end - longest.start { longest = Gap(start: start, end: time, isCensored: false) }
+            start = time
+        }
+        if until - start > longest.end - longest.start { longest = Gap(start: start, end: until, isCensored: true) }
         return longest
     }
 

@@ -152,7 +152,37 @@ public enum ConsoleReport {
         if let slowest = result.events.max(by: { $0.recovery < $1.recovery }) {
             text += ", longest way back \(NumberText.fixed(slowest.recovery, 1)) s after \(slowest.fault)"
         }
-        return text + "\n  " + result.counts.map { "\($0.fault) ×\($0.count)" }.joined(separator: "  ") + "\n"
+        text += "\n  " + result.counts.map { "\($0.fault) ×\($0.count)" }.joined(separator: "  ") + "\n"
+        return text + unavailability(result.unavailability ?? []) + catchUp(result.events)
+    }
+
+    private static func unavailability(_ kinds: [ChaosResult.Unavailability]) -> String {
+        guard !kinds.isEmpty else { return "" }
+        var table = ConsoleTable([
+            ("fault", .left), ("of", .left), ("times", .right), ("p50", .right), ("max", .right), ("bound", .right),
+            ("counted", .left), ("", .left),
+        ])
+        for kind in kinds {
+            table.add([
+                kind.fault, kind.target, "\(kind.times)", NumberText.fixed(kind.p50Seconds, 2),
+                NumberText.fixed(kind.maxSeconds, 2), NumberText.fixed(kind.boundSeconds, 2),
+                kind.afterFault ? "from its end" : "from its start",
+                kind.exceeded > 0 ? "EXCEEDED ×\(kind.exceeded)" : "",
+            ])
+        }
+        return "unavailability: longest time without an acknowledged write until the next fault, in seconds\n"
+            + table.text
+    }
+
+    private static func catchUp(_ events: [ChaosResult.Event]) -> String {
+        var text = ""
+        for event in events {
+            guard let bytes = event.catchUp else { continue }
+            text += "  \(event.nodes.joined(separator: "+")) after \(event.fault): sent "
+            text += "\(NumberText.grouped(bytes.sentBytes)) bytes, lacked \(NumberText.grouped(bytes.lackedBytes)), "
+            text += "bound \(NumberText.grouped(bytes.boundBytes))\(bytes.isExceeded ? "   EXCEEDED" : "")\n"
+        }
+        return text
     }
 
     private static func verification(_ result: VerificationResult) -> String {

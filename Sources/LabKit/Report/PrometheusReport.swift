@@ -17,13 +17,7 @@ public enum PrometheusReport {
             self.failover(failover, identity, &text)
         }
         if let chaos = report.chaos {
-            text.family("loadgen_chaos_faults_total", .counter, "Faults that were done to the cluster.")
-            for (fault, count) in chaos.counts {
-                text.sample("loadgen_chaos_faults_total", identity + [("fault", fault)], Double(count))
-            }
-            text.family("loadgen_chaos_recovery_max_seconds", .gauge, "Longest time until all nodes had caught up.")
-            text.sample(
-                "loadgen_chaos_recovery_max_seconds", identity, chaos.events.map(\.recovery).max() ?? 0)
+            self.chaos(chaos, identity, &text)
         }
         if let verification = report.verification {
             self.verification(verification, identity, &text)
@@ -175,6 +169,36 @@ public enum PrometheusReport {
         text.sample("loadgen_failover_elections_total", labels, Double(result.elections))
         text.family("loadgen_failover_gap_max_seconds", .gauge, "The worst gap of all trials.")
         text.sample("loadgen_failover_gap_max_seconds", labels, result.gaps.maximum ?? 0)
+    }
+
+    private static func chaos(_ result: ChaosResult, _ identity: Labels, _ text: inout PrometheusText) {
+        text.family("loadgen_chaos_faults_total", .counter, "Faults that were done to the cluster.")
+        for (fault, count) in result.counts {
+            text.sample("loadgen_chaos_faults_total", identity + [("fault", fault)], Double(count))
+        }
+        text.family("loadgen_chaos_recovery_max_seconds", .gauge, "Longest time until all nodes had caught up.")
+        text.sample("loadgen_chaos_recovery_max_seconds", identity, result.events.map(\.recovery).max() ?? 0)
+        let kinds = result.unavailability ?? []
+        guard !kinds.isEmpty else { return }
+        let name = "loadgen_chaos_unavailability_seconds"
+        text.family(name, .gauge, "Longest time without an acknowledged write, of all faults of a kind.")
+        for kind in kinds {
+            let labels = identity + [("fault", kind.fault), ("target", kind.target)]
+            text.sample(name, labels + [("statistic", "p50")], kind.p50Seconds)
+            text.sample(name, labels + [("statistic", "max")], kind.maxSeconds)
+            text.sample(name, labels + [("statistic", "bound")], kind.boundSeconds)
+        }
+        let exceeded = "loadgen_chaos_unavailability_exceeded_total"
+        text.family(exceeded, .counter, "Faults whose unavailability exceeded the bound of their kind.")
+        for kind in kinds {
+            text.sample(exceeded, identity + [("fault", kind.fault), ("target", kind.target)], Double(kind.exceeded))
+        }
+        let counted = result.events.compactMap(\.catchUp)
+        guard !counted.isEmpty else { return }
+        let bytes = "loadgen_chaos_catch_up_bytes_total"
+        text.family(bytes, .counter, "Bytes to nodes that came back, and what they lacked.")
+        text.sample(bytes, identity + [("what", "sent")], Double(counted.reduce(0) { $0 + $1.sentBytes }))
+        text.sample(bytes, identity + [("what", "lacked")], Double(counted.reduce(0) { $0 + $1.lackedBytes }))
     }
 
     private static func verification(_ result: VerificationResult, _ identity: Labels, _ text: inout PrometheusText) {

@@ -1,5 +1,5 @@
-// Members that go and come under load: a node is removed, whether it lives or not, its folder is wiped, and it asks to be
-// added as the new member that it is then. Ends when it votes in every group again.
+// Members that go and come under load: a node is removed, whether it lives or not, its folder is wiped, and it asks to
+// be added as the new member that it is then. Ends when it votes in every group again.
 import Foundation
 import LabKit
 

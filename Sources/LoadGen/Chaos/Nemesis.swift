@@ -1,6 +1,6 @@
-// Carries out a schedule of faults on an embedded cluster, one at a time, and sees to it that the cluster comes back after
-// each: a node that ends although nothing was done to it, or does not catch up in time, ends the run as a failure. Runs on
-// the main thread, which alone starts and ends processes.
+// Carries out a schedule of faults on an embedded cluster, one at a time, and sees to it that the cluster comes back
+// after each: a node that ends although nothing was done to it, or does not catch up in time, ends the run as a
+// failure. Runs on the main thread, which alone starts and ends processes.
 import Glibc
 import LabKit
 
@@ -8,58 +8,103 @@ struct Nemesis {
     let cluster: EmbeddedCluster
     private let progress: Progress
     private var schedule: ChaosSchedule
-    private let startedAt = MonotonicClock.now()
-    private(set) var events: [ChaosResult.Event] = []
+    private let runSeconds: Double
+    /// Also the one that the cluster did not come back from.
+    private(set) var spans: [FaultSpan] = []
 
     /// After the end of a fault everything must be well again within this.
     static let recoverySeconds = 30.0
     private static let slowLinkNanoseconds: UInt64 = 30_000_000
     private static let resetsPerMillion = 20_000
+    /// 100 ± 40 ms each way and 5 % of what is sent: a bad line across a continent.
+    private static let lossyDelayNanoseconds: UInt64 = 100_000_000
+    private static let lossyJitterNanoseconds: UInt64 = 40_000_000
+    private static let lossPerMillion = 50_000
+    private static let clockSeconds = 3600.0
+    /// From the healing of a long cut to the next cut: less than a healed link may take.
+    private static let secondCutAfterSeconds = 0.2
+    /// Longer than the bound of a long cut, so that links that stay unused exceed it.
+    private static let secondCutSeconds = 5.0
     /// A node whose files are damaged refuses within this, or goes on.
     private static let refusalSeconds = 2.0
 
-    init(cluster: EmbeddedCluster, seed: UInt64, progress: Progress) {
+    /// - Parameters:
+    ///   - faults: those to take; they must be possible on this cluster.
+    ///   - runSeconds: how long the run is meant to last; bounds single faults.
+    init(
+        cluster: EmbeddedCluster, seed: UInt64, faults: Set<ChaosFault>, runSeconds: Double, progress: Progress
+    ) {
         self.cluster = cluster
         self.progress = progress
-        schedule = ChaosSchedule(seed: seed)
+        self.runSeconds = runSeconds
+        schedule = ChaosSchedule(seed: seed, faults: faults)
+    }
+
+    /// Those of `faults` that can be done to a cluster.
+    static func possible(_ faults: Set<ChaosFault>, on cluster: EmbeddedCluster) -> Set<ChaosFault> {
+        var isProxied = false
+        if case .proxy = cluster.network { isProxied = true }
+        return faults.filter { fault in
+            (isProxied || !fault.needsProxy) && (cluster.hasFalseClocks || !fault.needsFalseClock)
+        }
     }
 
     /// Disturbs and heals until `deadline`, in nanoseconds of MonotonicClock.
     mutating func run(until deadline: UInt64) throws(LoadGenError) {
         while MonotonicClock.now() < deadline {
             let step = schedule.next()
-            guard isPossible(step.fault) else { continue }
             try hold(step.calmSeconds)
             guard MonotonicClock.now() < deadline else { return }
             try perform(step)
         }
     }
 
-    /// The kernel's network is not made late or unreliable here.
-    private func isPossible(_ fault: ChaosFault) -> Bool {
-        if case .proxy = cluster.network { return true }
-        return fault != .slowLinks && fault != .resets
-    }
-
-    private mutating func perform(_ step: ChaosStep) throws(LoadGenError) {
+    private mutating func perform(_ planned: ChaosStep) throws(LoadGenError) {
+        var step = planned
+        step.seconds = planned.seconds(inRunOf: runSeconds)
         var random = SeededRandom(seed: step.seed, stream: 601)
         let victims = try resolve(step, &random)
-        let from = elapsed
-        let note = try strike(step, victims, &random)
-        let until = elapsed
-        try heal()
-        try recover(after: step)
-        let event = ChaosResult.Event(
-            fault: step.fault.rawValue, target: step.target.rawValue, nodes: victims.map { cluster.nodes[$0].name },
-            fromSeconds: from, untilSeconds: until, recoveredSeconds: elapsed, note: note)
-        events.append(event)
+        let traffic = countedTraffic(step, victims)
+        var span = FaultSpan(
+            fault: step.fault, target: step.target, nodes: victims.map { cluster.nodes[$0].name },
+            from: MonotonicClock.now(), until: 0, recovered: 0)
+        do throws(LoadGenError) {
+            span.note = try strike(step, victims, &random)
+            span.until = MonotonicClock.now()
+            try heal()
+            try recover(after: step)
+            span.recovered = MonotonicClock.now()
+            if let traffic { span.catchUp = try finish(traffic) }
+        } catch {
+            let now = MonotonicClock.now()
+            if span.until == 0 { span.until = now }
+            span.recovered = now
+            span.note = error == .interrupted ? "interrupted" : "the cluster did not come back"
+            spans.append(span)
+            throw error
+        }
+        spans.append(span)
+        let lasted = MonotonicClock.seconds(from: span.from, to: span.until)
+        let wayBack = MonotonicClock.seconds(from: span.until, to: span.recovered)
         progress.say(
-            "chaos \(events.count): \(event.fault) of \(event.nodes.joined(separator: "+")) (\(event.target)) for "
-                + "\(NumberText.fixed(until - from, 1)) s, well again after \(NumberText.fixed(elapsed - until, 1)) s"
-                + (note.map { "; \($0)" } ?? ""))
+            "chaos \(spans.count): \(step.fault.rawValue) of \(span.nodes.joined(separator: "+")) "
+                + "(\(step.target.rawValue)) for \(NumberText.fixed(lasted, 1)) s, well again after "
+                + "\(NumberText.fixed(wayBack, 1)) s" + (span.note.map { "; \($0)" } ?? ""))
     }
 
-    private var elapsed: Double { MonotonicClock.seconds(from: startedAt, to: MonotonicClock.now()) }
+    /// A follower that is paused is sent what it lacks when it goes on; the proxy counts it.
+    private func countedTraffic(_ step: ChaosStep, _ victims: [Int]) -> CatchUpTraffic? {
+        guard step.fault == .pause, step.target == .follower, case .proxy(let proxy) = cluster.network else {
+            return nil
+        }
+        return CatchUpTraffic(to: victims[0], bytes: proxy.bytesSent)
+    }
+
+    private func finish(_ traffic: CatchUpTraffic) throws(LoadGenError) -> ChaosResult.CatchUp? {
+        try hold(CatchUpTraffic.settleSeconds)
+        guard case .proxy(let proxy) = cluster.network else { return nil }
+        return traffic.catchUp(proxy.bytesSent)
+    }
 
     private func resolve(_ step: ChaosStep, _ random: inout SeededRandom) throws(LoadGenError) -> [Int] {
         let leader = try cluster.waitForLeader(seconds: Nemesis.recoverySeconds)
@@ -83,13 +128,18 @@ struct Nemesis {
         case .graceful:
             for victim in victims { _ = try cluster.inject(.graceful, at: victim) }
         case .pause: for victim in victims { cluster.pause(victim) }
-        case .partition: for victim in victims { try isolate(victim) }
+        case .partition: for victim in victims { try isolate(victim, .blackHole) }
+        case .partitionClosed: for victim in victims { try isolate(victim, .closed) }
         case .partitionIn: for victim in victims { try isolate(victim, outgoing: false) }
         case .partitionOut: for victim in victims { try isolate(victim, incoming: false) }
         case .bridge:
             try cluster.network.cut(from: victims[0], to: victims[1])
             try cluster.network.cut(from: victims[1], to: victims[0])
         case .slowLinks: disturb(victims[0]) { $0.delayNanoseconds = Nemesis.slowLinkNanoseconds }
+        case .longCut: return try cutTwice(victims[0], step, &random)
+        case .lossyLinks: for victim in victims { disturb(victim, Self.lose) }
+        case .clockBack: for victim in victims { try cluster.setClock(ahead: -Self.clockSeconds, at: victim) }
+        case .clockForth: for victim in victims { try cluster.setClock(ahead: Self.clockSeconds, at: victim) }
         case .resets: disturb(victims[0]) { $0.resetsPerMillion = Nemesis.resetsPerMillion }
         case .diskStall: for victim in victims { try cluster.order("stall", at: victim) }
         case .diskFull:
@@ -104,8 +154,32 @@ struct Nemesis {
         return nil
     }
 
-    private func isolate(_ node: Int, incoming: Bool = true, outgoing: Bool = true) throws(LoadGenError) {
-        try cluster.network.isolate(node, of: cluster.nodes.count, incoming: incoming, outgoing: outgoing)
+    private func isolate(
+        _ node: Int, incoming: Bool = true, outgoing: Bool = true, _ cut: LinkCut = .held
+    ) throws(LoadGenError) {
+        try cluster.network.isolate(node, of: cluster.nodes.count, incoming: incoming, outgoing: outgoing, cut)
+    }
+
+    /// Cuts a node off for long, and soon after it is back another one: the links that have just healed carry the
+    /// quorum then.
+    private func cutTwice(
+        _ victim: Int, _ step: ChaosStep, _ random: inout SeededRandom
+    ) throws(LoadGenError) -> String? {
+        try isolate(victim, .blackHole)
+        try hold(step.seconds)
+        try cluster.network.heal()
+        try hold(Self.secondCutAfterSeconds)
+        let others = cluster.nodes.indices.filter { $0 != victim }
+        let second = others[random.below(others.count)]
+        try isolate(second, .blackHole)
+        try hold(Self.secondCutSeconds)
+        return "\(cluster.nodes[second].name) was cut off next"
+    }
+
+    private static func lose(_ rules: inout LinkRules) {
+        rules.delayNanoseconds = lossyDelayNanoseconds
+        rules.jitterNanoseconds = lossyJitterNanoseconds
+        rules.lossPerMillion = lossPerMillion
     }
 
     /// Changes what happens to all that a node sends and hears.
@@ -147,9 +221,13 @@ struct Nemesis {
         try cluster.network.heal()
         for index in cluster.nodes.indices {
             try cluster.order(nil, at: index)
+            if cluster.hasFalseClocks { try cluster.setClock(ahead: 0, at: index) }
+            // All of them go on at once, before any of them is waited for.
+            if cluster.nodes[index].isDisturbed { cluster.nodes[index].process?.send(SIGCONT) }
+        }
+        for index in cluster.nodes.indices {
             guard let process = cluster.nodes[index].process else { continue }
             guard cluster.nodes[index].isDisturbed else { continue }
-            process.send(SIGCONT)
             // What was told to end, or to fail, may still be at it.
             if process.waitForExit(seconds: 0.3) || !isAnswering(index) {
                 _ = process.waitForExit(seconds: EmbeddedCluster.stopSeconds)

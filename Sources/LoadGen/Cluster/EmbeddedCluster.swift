@@ -15,6 +15,8 @@ struct EmbeddedNode: Sendable {
     let arguments: [String]
     /// Words before its command line.
     var entry: [String] = []
+    /// Its wall clock, where that can be set.
+    var clock: ClockShift?
     var process: ChildProcess?
     /// It lost its folder and asks to be added as a new member.
     var joins = false
@@ -36,6 +38,8 @@ final class EmbeddedCluster {
         var serverArguments: [String] = []
         /// Between the nodes.
         var network = NetworkKind.loopback
+        /// Whether the nodes' wall clocks can be set; needs a C compiler.
+        var hasFalseClocks = false
     }
 
     var nodes: [EmbeddedNode] = []
@@ -70,8 +74,26 @@ final class EmbeddedCluster {
         case .namespaces: network = .namespaces(try NamespaceNetwork(nodes: options.nodes))
         }
         for index in 0..<options.nodes {
-            nodes.append(try EmbeddedCluster.node(index, ports, options, network))
+            var node = try EmbeddedCluster.node(index, ports, options, network)
+            if options.hasFalseClocks {
+                let clock = try ClockShift(folder: options.folder, name: node.name)
+                node.clock = clock
+                node.entry += clock.entry
+            }
+            nodes.append(node)
         }
+    }
+
+    /// Whether the nodes' wall clocks can be set.
+    var hasFalseClocks: Bool { options.hasFalseClocks }
+
+    /// Sets a node's wall clock ahead of the true one, or behind it.
+    func setClock(ahead seconds: Double, at index: Int) throws(LoadGenError) {
+        guard let clock = nodes[index].clock else {
+            throw LoadGenError.failed(
+                "the clock of \(nodes[index].name) can't be set: it was started with the true one")
+        }
+        try clock.set(seconds: seconds)
     }
 
     /// gRPC, HTTP, RESP, and framed TCP of peers.

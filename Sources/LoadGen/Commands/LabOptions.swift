@@ -82,6 +82,7 @@ struct LabOptions: ParsableArguments {
     static let valueNames: Set<String> = [
         "endpoints", "resp-endpoints", "nodes", "duration", "clients", "value-size", "trials", "seed", "results",
         "name", "minutes", "network", "io", "allocator", "engine", "transport", "partitions", "fault",
+        "faults",
     ]
     static let flagNames: Set<String> = [
         "no-write", "quick", "no-failover", "keep-data", "strict", "debug-ok", "help", "version",

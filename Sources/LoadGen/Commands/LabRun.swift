@@ -42,7 +42,7 @@ enum LabRun {
         return Suite(plan, target: target, report: report, started: started).run()
     }
 
-    private static func emptyReport(
+    static func emptyReport(
         _ plan: SuitePlan, started: WallTime, folder: String, _ external: Target?
     ) -> RunReport {
         let executable = try? PackageCheckout.runningExecutable()
@@ -62,9 +62,11 @@ enum LabRun {
 
     private static func embedded(_ plan: SuitePlan, folder: String) throws(LoadGenError) -> Target {
         let server = try EmbeddedCluster.serverExecutable()
-        let options = EmbeddedCluster.Options(
+        var options = EmbeddedCluster.Options(
             nodes: plan.nodes, folder: folder, keepData: plan.keepData, seed: plan.seed ^ UInt64(getpid()),
             serverArguments: plan.switches, network: plan.network)
+        options.hasFalseClocks =
+            plan.kind == .chaos && plan.chaosFaults.contains(where: \.needsFalseClock) && ClockShift.isPossible
         return .embedded(try EmbeddedCluster(options, serverExecutable: server))
     }
 

@@ -64,6 +64,13 @@ struct ChaosCommand: ParsableCommand, LabCommand {
     @Option(help: "How long (default: 1).")
     var minutes: Double?
 
+    @Option(
+        help: """
+            Which faults, separated by commas (default: all): \
+            \(ChaosFault.allCases.map(\.rawValue).joined(separator: ", ")).
+            """)
+    var faults: String?
+
     @OptionGroup var options: LabOptions
 
     var kind: SuitePlan.Kind { .chaos }
@@ -71,6 +78,7 @@ struct ChaosCommand: ParsableCommand, LabCommand {
     static let minutesMax = 24.0 * 60
 
     func adjust(_ plan: inout SuitePlan) throws(LoadGenError) {
+        if let faults { plan.chaosFaults = try ChaosFault.parse(faults) }
         guard let minutes else { return }
         guard minutes > 0, minutes <= Self.minutesMax else {
             throw LoadGenError.usage("--minutes must be above 0 and at most \(NumberText.fixed(Self.minutesMax, 0))")

@@ -85,14 +85,17 @@ final class HistoryRecorder: Sendable {
             try await client.put(Array(key.utf8), Array(String(value).utf8))
             record(key, .write(value), start, end: MonotonicClock.now())
         } catch {
-            // Of these it is certain that nothing was written.
-            if error.code == .unavailable || error.code == .invalid { return }
-            record(key, .write(value), start, end: nil)
+            // Of these it is certain that nothing was written, and nobody may read it.
+            let isRefused = error.code == .unavailable || error.code == .invalid
+            record(key, .write(value), start, end: nil, isRefused ? .notApplied : .unknown)
         }
     }
 
-    private func record(_ key: String, _ action: KeyOperation.Action, _ start: UInt64, end: UInt64?) {
-        let operation = KeyOperation(key: key, action: action, start: start, end: end)
+    private func record(
+        _ key: String, _ action: KeyOperation.Action, _ start: UInt64, end: UInt64?,
+        _ outcome: KeyOperation.Outcome? = nil
+    ) {
+        let operation = KeyOperation(key: key, action: action, start: start, end: end, outcome: outcome)
         state.withLock { $0.operations.append(operation) }
     }
 }

@@ -1,5 +1,6 @@
-// Chaos: writes, records and contended registers under a nemesis that a seed decides, then the proof that the cluster came out
-// of it whole: every node with the same state, a history that one copy of the store could have given, nothing lost.
+// Chaos: writes, records and contended registers under a nemesis that a seed decides, then the proof that the cluster
+// came out of it whole: every node with the same state, a history that one copy of the store could have given, nothing
+// lost.
 import Foundation
 import LabKit
 import Synchronization
@@ -17,8 +18,11 @@ extension Suite {
         let live = LiveCounters()
         progress.begin(
             "chaos", "faults of seed \(plan.seed) under load", seconds: plan.chaosSeconds, live: live)
+        let faults = Nemesis.possible(plan.chaosFaults, on: cluster)
+        try explain(plan.chaosFaults.subtracting(faults), remaining: faults)
         let load = ChaosLoad(self, cluster: cluster, live: live)
-        var nemesis = Nemesis(cluster: cluster, seed: plan.seed, progress: progress)
+        var nemesis = Nemesis(
+            cluster: cluster, seed: plan.seed, faults: faults, runSeconds: plan.chaosSeconds, progress: progress)
         var failure: LoadGenError?
         let started = MonotonicClock.now()
         do throws(LoadGenError) {
@@ -27,8 +31,11 @@ extension Suite {
             failure = error
         }
         var result = ChaosResult(seed: plan.seed)
-        result.events = nemesis.events
+        result.events = FaultSpan.events(
+            nemesis.spans, acknowledged: load.acknowledged(since: started), started: started,
+            observedUntil: MonotonicClock.now())
         report.chaos = result
+        report.checks += result.checks
         cluster.keepsData = failure != nil
         do throws(LoadGenError) {
             try load.finish(into: self, started)
@@ -40,6 +47,14 @@ extension Suite {
         save(load.registers.history, in: cluster)
         if let failure { throw failure }
         try converge(cluster)
+    }
+
+    /// Says which faults can't be done here and why; there must be some left.
+    private func explain(_ impossible: Set<ChaosFault>, remaining: Set<ChaosFault>) throws(LoadGenError) {
+        let words = impossible.map(\.rawValue).sorted().joined(separator: ", ")
+        let why = "false clocks need a C compiler (cc), late and breaking links need --network proxy"
+        guard !remaining.isEmpty else { throw LoadGenError.usage("\(words) can't be done here: \(why)") }
+        if !impossible.isEmpty { progress.say("chaos without \(words): \(why)") }
     }
 
     static func chaosWrites(_ endpoints: [SocketAddress], seconds: Double) -> OpenLoopPlan {
@@ -66,7 +81,7 @@ extension Suite {
     private func save(_ history: [KeyOperation], in cluster: EmbeddedCluster) {
         var text = "# seed \(plan.seed): key, action, start, end\n"
         for operation in history {
-            let end = operation.end.map(String.init) ?? "unknown"
+            let end = operation.end.map(String.init) ?? "\(operation.outcome)"
             text += "\(operation.key)\t\(operation.action)\t\(operation.start)\t\(end)\n"
         }
         try? Data(text.utf8).write(to: URL(fileURLWithPath: cluster.folder + "/history.tsv"))
@@ -96,6 +111,7 @@ extension Suite {
 final class ChaosLoad {
     let registers: HistoryRecorder
     private let stop = OpenLoopControl()
+    private let control = OpenLoopControl()
     private let clients: Task<Void, any Error>
     private let ingest: Task<IngestOutcome, any Error>
     private let ingestPlan: IngestPlan
@@ -117,8 +133,11 @@ final class ChaosLoad {
             WritesSlot(
                 thread: OpenLoopThread(
                     Suite.chaosWrites(cluster.respEndpoints, seconds: suite.plan.chaosSeconds), codec: suite.codec,
-                    control: OpenLoopControl(), live: live)))
+                    control: control, live: live)))
     }
+
+    /// When writes were acknowledged.
+    func acknowledged(since time: UInt64) -> [UInt64] { control.acknowledgements(since: time).map(\.completed) }
 
     /// Ends the load and hands over what it was promised.
     func finish(into suite: Suite, _ started: UInt64) throws(LoadGenError) {

@@ -271,7 +271,13 @@ final class Suite {
         let verdict = checker.check(history)
         switch verdict {
         case .linearizable: progress.say("linearizable: yes (\(size))")
-        case .violated(let key, _): progress.say("linearizable: NO, see \(key) (\(size))")
+        case .violated(let key, _):
+            progress.say("linearizable: NO, see \(key) (\(size))")
+            for position in checker.witness(of: key, in: history) {
+                let operation = history[position]
+                let end = operation.end.map(String.init) ?? "unknown"
+                progress.say("  \(operation.action) from \(operation.start) to \(end)")
+            }
         case .unknown(let key): progress.say("linearizable: unknown, \(key) takes too long to judge (\(size))")
         }
         if case .unknown = verdict {

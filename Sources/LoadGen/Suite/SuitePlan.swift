@@ -24,6 +24,8 @@ struct SuitePlan: Hashable, Sendable {
     var warmupSeconds: Double
     /// Of chaos.
     var chaosSeconds = 60.0
+    /// Those that chaos takes.
+    var chaosFaults = Set(ChaosFault.allCases)
     /// Undisturbed load before each fault.
     var settleSeconds: Double
     /// What happens to the leader in each trial of a failover.

@@ -16,8 +16,90 @@ import Testing
 
     @Test func everyFaultComesInTheFirstRound() {
         var schedule = ChaosSchedule(seed: 11)
-        let faults = Set((0..<20).map { _ in schedule.next().fault })
+        let faults = Set(ChaosSchedule.steps.map { _ in schedule.next().fault })
         #expect(faults == Set(ChaosFault.allCases))
+    }
+
+    /// Fewer faults are a part of the same plan.
+    @Test func chosenFaultsComeInTheOrderOfTheWholePlan() {
+        let chosen: Set<ChaosFault> = [.kill, .longCut, .clockBack]
+        var (whole, part) = (ChaosSchedule(seed: 9), ChaosSchedule(seed: 9, faults: chosen))
+        let expected = (0..<200).map { _ in whole.next() }.filter { chosen.contains($0.fault) }
+        #expect(expected.map { _ in part.next() } == expected)
+        #expect(expected.contains { $0.fault == .longCut })
+    }
+
+    @Test func faultsLastAsLongAsTheirKindAndTheRunAllow() {
+        var schedule = ChaosSchedule(seed: 4)
+        for _ in 0..<500 {
+            let step = schedule.next()
+            let range = step.fault.seconds(step.target)
+            #expect(range.contains(step.seconds), "\(step)")
+            let inAMinute = step.seconds(inRunOf: 60)
+            #expect(inAMinute <= max(15, range.lowerBound) && inAMinute >= range.lowerBound, "\(step)")
+            #expect(step.seconds(inRunOf: 3600) == step.seconds)
+        }
+        #expect(ChaosFault.longCut.seconds(.follower) == 5...60)
+    }
+
+    @Test func faultsAreChosenByName() throws {
+        func plan(_ words: [String]) throws -> SuitePlan {
+            let line = SingleDash.normalise(words, options: LabOptions.valueNames, flags: LabOptions.flagNames)
+            let command = try #require(try LoadGenCommand.parseAsRoot(["chaos"] + line) as? ChaosCommand)
+            var plan = try command.options.plan(.chaos, command: [])
+            try command.adjust(&plan)
+            return plan
+        }
+        #expect(try plan([]).chaosFaults == Set(ChaosFault.allCases))
+        #expect(
+            try plan(["-faults", "clock-back,lossy-links", "-minutes", "2"]).chaosFaults == [.clockBack, .lossyLinks])
+        #expect(try plan(["--faults", "kill"]).chaosSeconds == 60)
+        for wrong in ["clock", "", ","] {
+            #expect(throws: LoadGenError.self) { try plan(["--faults", wrong]) }
+        }
+        do {
+            _ = try ChaosFault.parse("kil")
+        } catch {
+            #expect(error.description.contains("kill") && error.description.contains("long-cut"))
+        }
+    }
+
+    /// 0.2 s, then twice as long each time: cut for 27 s, a stream goes on after 51 s. A first packet: 1 s, 3 s, 7 s.
+    @Test func lostBytesAreSentAgainWhenAKernelWould() {
+        let second: UInt64 = 1_000_000_000
+        func stream(_ healed: UInt64) -> UInt64 {
+            Retransmission.next(
+                ofLoss: 5 * second, firstPause: Retransmission.streamNanoseconds, notBefore: 5 * second + healed)
+                - 5 * second
+        }
+        #expect(stream(0) == second / 5)
+        #expect(stream(second / 5) == second / 5)
+        #expect(stream(second / 2) == 3 * second / 5)
+        #expect(stream(27 * second) == 51 * second)
+        func connection(_ healed: UInt64) -> UInt64 {
+            Retransmission.next(ofLoss: 0, firstPause: Retransmission.connectNanoseconds, notBefore: healed)
+        }
+        #expect([0, 2, 4].map { connection($0 * second) / second } == [1, 3, 7])
+        // The pause stops growing: 127 s, then 247 s, and so on.
+        #expect(connection(200 * second) == 247 * second)
+    }
+
+    @Test func aLossyLineIsLateByTheSaidTimes() {
+        var rules = LinkRules()
+        rules.delayNanoseconds = 100_000_000
+        rules.jitterNanoseconds = 40_000_000
+        rules.lossPerMillion = 50_000
+        var random = SeededRandom(seed: 7)
+        let delays = (0..<10_000).map { _ in rules.delay(&random) }
+        let lost = delays.count { $0 >= 60_000_000 + rules.lossNanoseconds }
+        #expect((400..<600).contains(lost), "5 %: \(lost)")
+        let kept = delays.filter { $0 < 60_000_000 + rules.lossNanoseconds }
+        #expect(kept.allSatisfy { (60_000_000...140_000_000).contains($0) })
+        #expect((kept.min() ?? 0) < 62_000_000 && (kept.max() ?? 0) > 138_000_000)
+        rules = LinkRules()
+        rules.delayNanoseconds = 10
+        rules.jitterNanoseconds = 40
+        #expect((0..<1000).allSatisfy { _ in rules.delay(&random) <= 50 }, "never below nothing")
     }
 
     @Test func aFlippedBitIsPutBackUnlessTheFileHasChanged() throws {
