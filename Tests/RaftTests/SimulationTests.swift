@@ -19,10 +19,7 @@ private let chunkCount = 8
 private func simulate(_ seed: UInt64) -> Simulation? {
     if number("RAFT_TRACE") != nil { print("seed \(seed)") }
     do {
-        let simulation = try Simulation(seed: seed)
-        try simulation.run(events: eventCount)
-        try simulation.heal()
-        return simulation
+        return try SeedRun(seed: seed, events: eventCount).simulate()
     } catch {
         Issue.record("seed \(seed): \(error); replay: RaftCheck replay \(seed) \(eventCount)")
         return nil

@@ -170,6 +170,8 @@ public enum ConfigurationRefused: Error, Hashable, Sendable, CustomStringConvert
     case notJoint
     case noVoters
     case nodeZero
+    /// The new voter's log lost entries and is being filled up: it has no vote yet.
+    case recovering(NodeID)
     /// This member does not know the configuration that the change starts from.
     case unknownMembers
 
@@ -181,6 +183,8 @@ public enum ConfigurationRefused: Error, Hashable, Sendable, CustomStringConvert
         case .notJoint: "the configuration is not joint; there is nothing to leave"
         case .noVoters: "the change would leave no voter; keep or add at least one"
         case .unknownMembers: "the members are not known here yet; wait for the snapshot that brings them"
+        case .recovering(let node):
+            "node \(node) lost entries of its log and can't vote yet; try again when it has caught up"
         case .nodeZero: "0 is not a node id; name a member"
         }
     }

@@ -4,7 +4,8 @@
 /// A message between two members of one group.
 public struct Message: Hashable, Sendable {
     public enum Kind: UInt8, Hashable, Sendable, CaseIterable {
-        /// `index`, `logTerm`: the candidate's last entry. `term` is the term that it would campaign in.
+        /// `index`, `logTerm`: the candidate's last entry; `commit`, `context`: the last one that it knows to be
+        /// committed, and its term. `term` is the term that it would campaign in.
         case preVote = 1
         /// Refused: `commit`, `logTerm` = the last entry that the sender knows to be committed.
         case preVoteResponse = 2

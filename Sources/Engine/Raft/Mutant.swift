@@ -48,8 +48,14 @@ package enum Mutant: String, CaseIterable, Sendable {
     case removedLeaderStays
     /// 9: a refused vote does not tell what is committed, and the group that removed its leader is stuck.
     case refusalHidesCommit
+    /// 9: a request for a vote does not, and whoever refuses it because its log is longer stays ignorant.
+    case requestHidesCommit
+    /// 9: an order to campaign that comes before the change was applied is forgotten.
+    case earlyOrderIsLost
     /// 9: the joint configuration is left only by the leader that entered it.
     case autoLeaveOnce
+    /// 10: a member that may not campaign keeps the leader that it no longer hears, and its promise to it.
+    case bystanderKeepsLeader
     /// 10: a pre-candidate keeps its leader, and so its lease.
     case preCandidateKeepsLeader
     /// 10: a deposed or lagging member is not told the term.
@@ -82,6 +88,8 @@ package enum Mutant: String, CaseIterable, Sendable {
     case unboundedProposals
     /// 22: a member falls asleep without the last commit.
     case quiesceBehind
+    /// 22: a member falls asleep while a read of it waits.
+    case readerSleeps
     /// 23: a change of the members acts before its commit is on disk.
     case changeBeforeItsCommit
     /// 24: a member whose log lost entries votes.

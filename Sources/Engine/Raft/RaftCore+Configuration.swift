@@ -51,7 +51,11 @@ extension RaftCore {
         guard role == .leader else { throw .dropped(.notLeader(leader: leader)) }
         if transferTarget != nil { throw .dropped(.transferring) }
         if appliedIndex < configurationBarrier && !Mutant.isOn(.twoChangesInFlight) { throw .pending }
-        _ = try configuration.applying(change)
+        let next = try configuration.applying(change)
+        for member in progress where member.isRecovering && !member.isVoter {
+            // It could not vote, and a majority that needs it would not be one.
+            if next.voters.contains(member.id) { throw .recovering(member.id) }
+        }
         if isAsleep { wake(&ready) }
         return appendChange(byteCount: byteCount, reader, &ready)
     }
@@ -83,6 +87,10 @@ extension RaftCore {
             if role == .leader { lead(next, reader, &ready) }
         }
         leaveJointIfDue(reader, &ready)
+        if let order = heldOrder {
+            heldOrder = nil
+            receiveTimeoutNow(order, reader, &ready)
+        }
     }
 
     /// Takes the members of an installed snapshot.

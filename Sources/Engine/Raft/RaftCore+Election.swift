@@ -12,7 +12,18 @@ extension RaftCore {
             return
         }
         expireForwardedReads(&ready)
-        if electionElapsed >= electionTimeout { campaign(reader, &ready) }
+        if electionElapsed >= electionTimeout { electionTimedOut(reader, &ready) }
+    }
+
+    /// Nobody was heard for the whole timeout, which is the loss time at least where a leader is known. A member that may
+    /// not campaign forgets that leader then, and so its promise to it: it would refuse those who may for ever.
+    private mutating func electionTimedOut<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
+        electionElapsed = 0
+        if mayCampaign && !isPromised {
+            campaign(reader, &ready)
+        } else if (leader != nil || role != .follower) && !Mutant.isOn(.bystanderKeepsLeader) {
+            becomeFollower(term, leader: nil, &ready)
+        }
     }
 
     private mutating func tickLeader<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
@@ -69,6 +80,7 @@ extension RaftCore {
         leader = newLeader
         isAsleep = false
         lease = Lease()
+        heldOrder = nil
         recovery?.forgetLeader()
         if newLeader != nil { campaigns = 0 }
         transferTarget = nil
@@ -78,7 +90,6 @@ extension RaftCore {
 
     /// Starts an election, with a PreVote round where that is on.
     mutating func campaign<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
-        electionElapsed = 0
         guard role != .leader, mayCampaign, !isPromised else { return }
         if settings.preVote && !quorum.isSole(id) {
             startPreVote(&ready)
@@ -109,6 +120,7 @@ extension RaftCore {
 
     private mutating func startCandidacy(_ newRole: Role, _ ready: inout Ready) {
         dropReads(&ready)
+        heldOrder = nil
         // PreVote and the election after it are one try.
         if role != .preCandidate || newRole == .preCandidate { campaigns += 1 }
         role = newRole
@@ -122,6 +134,8 @@ extension RaftCore {
             var request = Message(kind, from: id, to: member.id, term: term)
             request.index = lastIndex
             request.logTerm = lastTerm
+            request.commit = commitIndex
+            request.context = log.term(at: commitIndex) ?? 0
             request.force = force
             messages.append(request)
         }
@@ -138,26 +152,34 @@ extension RaftCore {
         let isPromisedAway = isPromised && !request.force
         let isUpToDate =
             request.logTerm > lastTerm || (request.logTerm == lastTerm && request.index >= lastIndex)
-        var answer = message(isPre ? .preVoteResponse : .voteResponse, to: request.from)
-        answer.reject = !(isFree && isUpToDate && isWhole) || isPromisedAway
-        if answer.reject {
-            answer.commit = commitIndex
-            answer.logTerm = log.term(at: commitIndex) ?? 0
-        }
+        let isGranted = isFree && isUpToDate && isWhole && !isPromisedAway
+        var answer =
+            isGranted ? message(isPre ? .preVoteResponse : .voteResponse, to: request.from) : refusal(of: request)
         if isPre {
-            if !answer.reject { answer.term = request.term }
+            if isGranted { answer.term = request.term }
             ready.messages.append(answer)
             return
         }
         if !isUpToDate && !isPromisedAway { outrun(request.from) }
-        if !answer.reject {
-            electionElapsed = 0
+        if isGranted {
+            // Of the leader that it elected earlier it hears by other messages.
+            if leader == nil { electionElapsed = 0 }
             if vote != request.from {
                 vote = request.from
                 emitHardState(&ready)
             }
         }
         if Mutant.isOn(.voteBeforeDurable) { ready.messages.append(answer) } else { ready.afterDurable.append(answer) }
+    }
+
+    /// Tells the newest known commit: the candidate may act by members that are history.
+    func refusal(of request: Message) -> Message {
+        var answer = message(request.kind == .preVote ? .preVoteResponse : .voteResponse, to: request.from)
+        answer.reject = true
+        if Mutant.isOn(.refusalHidesCommit) { return answer }
+        answer.commit = commitIndex
+        answer.logTerm = log.term(at: commitIndex) ?? 0
+        return answer
     }
 
     /// Whoever asked can't win against this longer log, and nobody leads or has this node's vote: it tries soon in that
@@ -172,22 +194,21 @@ extension RaftCore {
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
         let isPre = message.kind == .preVoteResponse
-        if message.reject && learnCommit(message, &ready) { return }
+        if message.reject && learnCommit(message.commit, message.logTerm, &ready) { return }
         guard role == (isPre ? .preCandidate : .candidate) else { return }
         if isPre && !message.reject && message.term != term + 1 { return }
         setAnswer(of: message.from, message.reject ? .rejected : .granted)
         countVotes(reader, &ready)
     }
 
-    /// A refusal tells what the voter knows to be committed (tikv/raft-rs, `maybe_commit_by_vote`). Without that a group
-    /// can be stuck for good: the leader that removed itself is gone, the others don't know that the change is
-    /// committed and need its vote, and its longer log refuses them. True when the candidacy ended: it was under a
-    /// configuration that turns out to be history.
-    mutating func learnCommit(_ refusal: Message, _ ready: inout Ready) -> Bool {
-        guard role != .leader, refusal.commit > commitIndex, log.term(at: refusal.commit) == refusal.logTerm,
-            !Mutant.isOn(.refusalHidesCommit)
-        else { return false }
-        advanceCommit(to: refusal.commit, &ready)
+    /// Requests for votes and refusals tell what the sender knows to be committed (tikv/raft-rs, `maybe_commit_by_vote`):
+    /// that holds in every term. Without it a group can be stuck for good, with one member that may not campaign because
+    /// it acts by members that are history, and refuses all others because its log is longer: a leader that removed
+    /// itself and is gone, whose followers don't know that the change is committed and need its vote; a newcomer that
+    /// restarted and does not know that it was promoted. True when a candidacy ended: it was under such a configuration.
+    mutating func learnCommit(_ index: LogIndex, _ entryTerm: Term, _ ready: inout Ready) -> Bool {
+        guard role != .leader, index > commitIndex, log.term(at: index) == entryTerm else { return false }
+        advanceCommit(to: index, &ready)
         guard hasUnappliedChange, role != .follower else { return false }
         becomeFollower(term, leader: nil, &ready)
         return true
@@ -305,8 +326,15 @@ extension RaftCore {
     mutating func transferLeadership<Log: LogReader>(
         to target: NodeID, _ reader: borrowing Log, _ ready: inout Ready
     ) {
-        guard role == .leader, target != id, target != transferTarget, quorum.contains(target),
-            let slot = slot(of: target), !progress[slot].isRecovering
+        guard role == .leader else { return }
+        if target == id {
+            // The host changed its mind. An order that has left may still be obeyed.
+            transferTarget = nil
+            leaveJointIfDue(reader, &ready)
+            return
+        }
+        guard target != transferTarget, quorum.contains(target), let slot = slot(of: target),
+            !progress[slot].isRecovering
         else { return }
         transferTarget = target
         electionElapsed = 0
@@ -331,11 +359,16 @@ extension RaftCore {
     }
 
     /// Campaigns at once, without PreVote. An order that names another log end is from a transfer that was given up
-    /// since (raft-rs #234): while a transfer runs, nothing is appended.
+    /// since (raft-rs #234): while a transfer runs, nothing is appended. One that comes before a committed change was
+    /// applied waits for that: a leader that removes itself sends both together.
     mutating func receiveTimeoutNow<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
-        guard role != .leader, mayCampaign else { return }
+        guard role != .leader else { return }
+        guard mayCampaign else {
+            if hasUnappliedChange && !Mutant.isOn(.earlyOrderIsLost) { heldOrder = message }
+            return
+        }
         let isUnconditional = message.index == 0 || Mutant.isOn(.staleTimeoutNow)
         guard isUnconditional || (message.index == lastIndex && message.logTerm == lastTerm) else { return }
         startElection(force: true, &ready)

@@ -41,6 +41,7 @@ extension RaftCore {
         print.add(commitIndex << 40 | appliedIndex << 20 | durableIndex)
         durableHardState.add(to: &print, names)
         print.add(emittedCommit << 32 | durableCommit)
+        if let order = heldOrder { print.add(order.index << 32 | order.logTerm) }
         if let way = recovery {
             print.add(way.number | (way.isMarked ? 1 : 0))
             print.add((way.target ?? 0) << 32 | way.matched)

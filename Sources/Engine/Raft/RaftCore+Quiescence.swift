@@ -37,9 +37,11 @@ extension RaftCore {
         progress.allSatisfy { $0.id == id || $0.recentActive }
     }
 
-    /// Follower: a member that lacks something stays awake, and its answer wakes the leader.
+    /// Follower: a member that lacks something or waits for an answer to a read, whose time would stand still, stays
+    /// awake, and its answer wakes the leader.
     mutating func fallsAsleep(_ heartbeat: Message) -> Bool {
-        guard heartbeat.force, settings.quiesceTicks > 0, !isRecovering else { return false }
+        guard heartbeat.force, settings.quiesceTicks > 0, !isRecovering, reads.count == 0 || Mutant.isOn(.readerSleeps)
+        else { return false }
         let isComplete = heartbeat.index == lastIndex && commitIndex == lastIndex
         guard isComplete || Mutant.isOn(.quiesceBehind) else { return false }
         isAsleep = true

@@ -5,6 +5,8 @@ extension RaftCore {
     mutating func receive<Log: LogReader>(_ message: Message, _ reader: borrowing Log, _ ready: inout Ready) {
         guard message.to == id, message.from != id, message.from.rawValue != 0 else { return }
         guard max(message.term, message.index, message.rejectHint) <= Self.positionMax else { return }
+        let isRequest = message.kind == .preVote || message.kind == .vote
+        if isRequest && !Mutant.isOn(.requestHidesCommit) { _ = learnCommit(message.commit, message.context, &ready) }
         if message.term > term {
             guard acceptNewerTerm(message, &ready) else { return }
         } else if message.term < term {
@@ -53,23 +55,27 @@ extension RaftCore {
         switch message.kind {
         case .append, .heartbeat, .snapshot:
             if Mutant.isOn(.staleNotAnswered) { return }
-            // Not before the term is on disk: a candidate with a stuck disk must not depose a leader that works.
-            let answer = self.message(.heartbeatResponse, to: message.from)
-            if durableHardState.term < term {
-                ready.afterDurable.append(answer)
-            } else {
-                ready.messages.append(answer)
-            }
+            tellTerm(self.message(.heartbeatResponse, to: message.from), &ready)
         case .preVote:
-            var answer = self.message(.preVoteResponse, to: message.from)
-            answer.reject = true
-            ready.messages.append(answer)
+            ready.messages.append(refusal(of: message))
+        case .vote:
+            // Without PreVote nothing else tells it, and each of its terms would cost it another timeout.
+            if !Mutant.isOn(.staleNotAnswered) { tellTerm(refusal(of: message), &ready) }
         case .preVoteResponse, .voteResponse:
             // A voter that was removed, and so moves to no new term, refuses in its old one. What it knows to be
             // committed holds in every term.
-            if message.reject { _ = learnCommit(message, &ready) }
+            if message.reject { _ = learnCommit(message.commit, message.logTerm, &ready) }
         default:
             break
+        }
+    }
+
+    /// Not before the term is on disk: a candidate with a stuck disk must not depose a leader that works.
+    private func tellTerm(_ answer: Message, _ ready: inout Ready) {
+        if durableHardState.term < term {
+            ready.afterDurable.append(answer)
+        } else {
+            ready.messages.append(answer)
         }
     }
 

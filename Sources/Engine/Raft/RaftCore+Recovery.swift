@@ -72,6 +72,7 @@ extension RaftCore {
         emitHardState(&ready)
         var answer = message(.appendResponse, to: leader)
         answer.index = min(way.matched, durableIndex)
+        answer.context = way.number
         ready.afterDurable.append(answer)
     }
 
@@ -92,9 +93,10 @@ extension RaftCore {
         _ slot: Int, _ answer: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) -> Bool {
         if !answer.force {
-            // From before the loss, unless it is that of a member that has become whole.
+            // From before the loss, unless it repeats the number: that of a member that is whole by now.
             guard progress[slot].isRecovering else { return false }
-            if answer.reject || answer.index < progress[slot].recoveryTarget { return true }
+            let number = progress[slot].recovery >> Recovery.numberShift
+            if answer.context >> Recovery.numberShift != number { return true }
             progress[slot].recoveryTarget = 0
             return false
         }

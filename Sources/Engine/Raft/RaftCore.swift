@@ -139,6 +139,8 @@ public struct RaftCore: Hashable, Sendable {
     var campaigns = 0
     /// Ticks since a leader was heard, or since the start (see `isPromised`).
     var promiseElapsed = 0
+    /// An order to campaign that came before a committed change of the members was applied.
+    var heldOrder: Message?
     public internal(set) var isAsleep = false
     var idleTicks = 0
     var random: SplitMix64

@@ -27,11 +27,16 @@ package struct SeedRun: Sendable {
         return "\(seed) \(events) \(kinds.joined(separator: ","))"
     }
 
-    /// Runs with faults, then heals. Throws ``SimulationFailure`` when an invariant breaks.
+    /// Runs with faults. From there a minority dies, or else everything heals. Throws ``SimulationFailure`` when an
+    /// invariant breaks or the group does not become live.
     package func simulate() throws -> Simulation {
         let simulation = try Simulation(seed: seed)
         try simulation.run(events: events, without: without)
+        let bereaved = Simulation(copying: simulation)
+        try bereaved.loseMinority()
+        simulation.counts.liveTicksMax = bereaved.counts.liveTicksMax
         try simulation.heal()
+        simulation.counts.recoveries = simulation.nodes.reduce(0) { $0 + $1.recoveries }
         return simulation
     }
 }

@@ -169,6 +169,7 @@ struct SimulatedNode {
     var applicable: LogIndex = 0
     var state: UInt64 = 0
     var incarnation = 0
+    var recoveries = 0
     var isPaused = false
     /// Taken out of service for good: the group removed it.
     var isRetired = false
@@ -184,6 +185,9 @@ struct SimulatedNode {
         stagedConfiguration = configuration
         disk = SimulatedDisk(baseConfiguration: configuration)
     }
+
+    /// It may have acknowledged what its disk has no more.
+    var isDamaged: Bool { disk.hardState.isRecovering || disk.lost.isUnmarked }
 
     mutating func step(_ input: Input, _ reader: SimulatedReader) {
         core?.step(input, log: reader, into: &ready)
@@ -232,7 +236,10 @@ struct SimulatedNode {
 
     private mutating func write(_ hardState: HardState) {
         if hardState.isRecovering { disk.lost.isUnmarked = false }
-        if disk.hardState.isRecovering && !hardState.isRecovering { disk.lost = SimulatedLoss() }
+        if disk.hardState.isRecovering && !hardState.isRecovering {
+            disk.lost = SimulatedLoss()
+            recoveries += 1
+        }
         disk.hardState = hardState
     }
 

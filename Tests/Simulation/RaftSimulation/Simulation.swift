@@ -28,6 +28,10 @@ package struct SimulationCounts: Sendable {
     var leaseReads = 0
     var cutLinks = 0
     var messagesLost = 0
+    var losses = 0
+    var recoveries = 0
+    /// The longest time that the liveness check took, in ticks.
+    var liveTicksMax = 0
     /// Ticks of simulated time at the first node.
     package var ticks = 0
 
@@ -40,7 +44,8 @@ package struct SimulationCounts: Sendable {
             ("lost_jobs", lostJobs), ("snapshots", snapshots), ("reads_served", readsServed),
             ("reads_dropped", readsDropped), ("transfers", transfers), ("pending_reads", pendingReads),
             ("dropped", dropped), ("changes", changes), ("changes_applied", changesApplied), ("pauses", pauses),
-            ("lease_reads", leaseReads), ("cut_links", cutLinks), ("messages_lost", messagesLost), ("ticks", ticks),
+            ("lease_reads", leaseReads), ("cut_links", cutLinks), ("messages_lost", messagesLost), ("losses", losses),
+            ("recoveries", recoveries), ("live_ticks_max", liveTicksMax), ("ticks", ticks),
         ]
     }
 
@@ -65,6 +70,9 @@ package struct SimulationCounts: Sendable {
         leaseReads += other.leaseReads
         cutLinks += other.cutLinks
         messagesLost += other.messagesLost
+        losses += other.losses
+        recoveries += other.recoveries
+        liveTicksMax = max(liveTicksMax, other.liveTicksMax)
         ticks += other.ticks
     }
 }
@@ -73,6 +81,7 @@ package final class Simulation {
     package enum Action: UInt8, CaseIterable, Hashable, Sendable {
         case deliver, tick, drain, sync, report, propose, read, apply, compact, crash, restart, cutLink, healLinks
         case transfer, campaign, forget, unreachable, stall, entriesAvailable, change, pause, resume
+        case lose
     }
 
     static let networkMax = 120
@@ -121,6 +130,8 @@ package final class Simulation {
         drawSettings()
         drawFaults(spares: spares)
         if isContested { contest() }
+        // Every fifth seed, without a draw, so that the others stay what they were.
+        if seed % 5 == 1 { weights.append((.lose, 3)) }
         try startAll(count: size + learners.count + spares)
     }
 
@@ -132,6 +143,27 @@ package final class Simulation {
         self.settings = settings
         calm = true
         try startAll(count: count)
+    }
+
+    /// The same simulation once more, to try what follows from here twice.
+    package init(copying other: Simulation) {
+        seed = other.seed
+        random = other.random
+        nodes = other.nodes
+        initial = other.initial
+        settings = other.settings
+        network = other.network
+        cut = other.cut
+        weights = other.weights
+        (lossPercent, duplicatePercent) = (other.lossPercent, other.duplicatePercent)
+        (drainPercent, pendingPercent) = (other.drainPercent, other.pendingPercent)
+        (calm, hasClock, clock) = (other.calm, other.hasClock, other.clock)
+        checks = other.checks
+        counts = other.counts
+        (nextPayload, nextContext, nextTransfer) = (other.nextPayload, other.nextContext, other.nextTransfer)
+        transfers = other.transfers
+        eventCount = other.eventCount
+        eventHash = other.eventHash
     }
 
     private func startAll(count: Int) throws {

@@ -17,6 +17,7 @@ extension Simulation {
         case .apply: try apply(node)
         case .compact: try compact(node)
         case .crash: crash(node)
+        case .lose: try loseLog(node)
         case .restart: if nodes[node].core == nil { try start(node) }
         case .change: try change(leaderOrAny(node))
         case .pause:
@@ -117,7 +118,7 @@ extension Simulation {
         try step(node, nodes[node].completions.removeFirst())
     }
 
-    private func read(_ node: Int) throws {
+    func read(_ node: Int) throws {
         guard let core = nodes[node].core else { return }
         let context = nextContext
         nextContext += 1
@@ -228,7 +229,7 @@ extension Simulation {
             let members = nodes[leader].configuration.members
             guard let goal, !nodes[leader].configuration.isJoint,
                 nodes.allSatisfy({ node in
-                    !members.contains(node.id) || node.core.map { $0.commitIndex >= goal } ?? false
+                    !members.contains(node.id) || node.core.map { $0.commitIndex >= goal && !$0.isRecovering } ?? false
                 })
             else { continue }
             if context.map({ !checks.isServed($0) }) ?? true {
@@ -249,7 +250,7 @@ extension Simulation {
             let members = node.configuration
             return "\(node.id): \(core.role) term \(core.term) applied \(core.appliedIndex) commit \(core.commitIndex)"
                 + " last \(core.lastIndex) voters \(members.voters) outgoing \(members.outgoing)"
-                + " unapplied \(core.configurationEntries)"
+                + " unapplied \(core.configurationEntries)" + (core.isRecovering ? " recovering" : "")
         }.joined(separator: "; ")
     }
 

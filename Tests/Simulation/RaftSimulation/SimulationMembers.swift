@@ -42,8 +42,10 @@ extension Simulation {
         }
         let isLeave = nodes[node].configuration.isJoint && percent(80)
         let transition: [ConfigurationChange.Transition] = [.automatic, .automatic, .implicit, .explicit]
-        try propose(
-            node, isLeave ? .leave : ConfigurationChange(steps, transition: transition[random.next(in: 0..<4)]))
+        let change = isLeave ? .leave : ConfigurationChange(steps, transition: transition[random.next(in: 0..<4)])
+        // Nobody makes a configuration whose majorities need members that have no vote.
+        if let next = try? nodes[node].configuration.applying(change), !hasWholeMajorities(next) { return }
+        try propose(node, change)
     }
 
     /// Why it was refused, or nil.
@@ -115,12 +117,7 @@ extension Simulation {
         if configuration.isJoint { try propose(leader, .leave) }
         if configuration.isJoint || nodes[leader].core?.configurationEntries.isEmpty == false { return }
         for node in nodes.indices where !configuration.members.contains(nodes[node].id) {
-            nodes[node].core = nil
-            nodes[node].isRetired = true
-            nodes[node].jobs.removeAll()
-            nodes[node].completions.removeAll()
-            nodes[node].ready.removeAll()
-            nodes[node].staged.removeAll()
+            bury(node)
         }
     }
 }

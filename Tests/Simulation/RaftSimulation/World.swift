@@ -185,7 +185,8 @@ package struct World: Hashable, Sendable {
         let term = budget.crashes > 0 ? min(known, nodes[node].diskState.term) : known
         let isOfTerm = message.term == term && term == known
         switch message.kind {
-        case .vote: return message.term < term
+        // Of an older term it is answered, and tells a commit index.
+        case .vote: return false
         case .voteResponse:
             // A refusal that tells a commit index is heard by followers too.
             if message.reject && message.commit > nodes[node].core.commitIndex { return message.term < term }
