@@ -7,6 +7,7 @@ import Foundation
 import Logging
 import ServiceLifecycle
 import SimulatedIO
+import StrataNode
 import UnixSignals
 import UringIO
 
@@ -85,6 +86,7 @@ struct ServeCommand: AsyncParsableCommand {
             handler.logLevel = logLevel
             return handler
         }
+        let descriptors = DescriptorLimit.raise()
         let backend = IOBackend(configuration.switches.io)
         let seed = UInt64.random(in: 0...UInt64.max)
         var fileSystem = backend.fileSystem
@@ -99,11 +101,18 @@ struct ServeCommand: AsyncParsableCommand {
         let member = folder.member(address: configuration.address.description, isJoining: configuration.isJoining)
         var logger = Logger(label: "strata")
         logger[metadataKey: "node"] = "\(member.name)"
+        configuration.partitionsMax = GroupBudget.partitions(within: descriptors.now)
         let stack = try await NodeStack(
             configuration: configuration, folder: folder, member: member, fileSystem: fileSystem, logger: logger)
         for fault in configuration.faults {
             logger.warning("the disk is made to fail, as asked", metadata: ["fault": "\(fault)", "seed": "\(seed)"])
         }
+        logger.info(
+            "limit of open files",
+            metadata: [
+                "before": "\(descriptors.before)", "now": "\(descriptors.now)",
+                "partitions": "\(GroupBudget.partitions(within: descriptors.now))",
+            ])
         logger.info("starting", metadata: ["data": "\(configuration.data)", "io": "\(backend.reason)"])
         var group = ServiceGroupConfiguration(
             services: stack.services.map { service in

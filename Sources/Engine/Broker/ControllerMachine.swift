@@ -71,6 +71,8 @@ public final class ControllerMachine: StateMachine {
     private let created: (TopicRecord) -> Void
     /// Called on the host's thread when the members can all read more.
     private let raised: (UInt32) -> Void
+    /// Partitions that this node may hold; a topic beyond that is not proposed. nil: no bound.
+    public var partitionsMax: Int?
     /// Where commands that can't be read are reported.
     public var diagnostics = Diagnostics()
 
@@ -92,11 +94,24 @@ public final class ControllerMachine: StateMachine {
     public func validate(_ payload: [UInt8]) -> RequestError? {
         switch ControllerCommand(payload[...]) {
         case nil: Self.unreadable("the command")
-        case .createTopic(let name, let partitions)?: BrokerLimits.check(topic: name, partitions: partitions)
+        case .createTopic(let name, let partitions)?:
+            BrokerLimits.check(topic: name, partitions: partitions) ?? checkBudget(name, partitions)
         case .membership?: nil
         case .featureLevel(let level)?:
             level <= FeatureLevel.supported ? nil : Self.unreadable("a feature level of \(level)")
         }
+    }
+
+    private func checkBudget(_ name: String, _ partitions: UInt32) -> RequestError? {
+        let held = nextGroup - GroupID.firstPartition.rawValue
+        guard let partitionsMax, topics.record(name) == nil, held + UInt64(partitions) > UInt64(partitionsMax) else {
+            return nil
+        }
+        return .invalid(
+            .invalidPartitions,
+            "a node may hold \(partitionsMax) partitions by its limit of open files, and there are \(held); topic \(name) "
+                + "with \(partitions) is too much: raise the limit (ulimit -Hn, LimitNOFILE) on every node and restart it, or "
+                + "take fewer partitions")
     }
 
     private static func unreadable(_ what: String) -> RequestError {

@@ -123,13 +123,14 @@ public final class ReplicatedBroker: BrokerService {
         let bytes = min(max(maxBytes, 1), BrokerLimits.fetchBytesMax)
         let blocking = blocking
         let read: @Sendable () -> Void = {
-            blocking.run {
+            let isTaken = blocking.offer {
                 do throws(RequestError) {
                     completion(.success(try local.read(from: offset, maxBytes: bytes)))
                 } catch {
                     completion(.failure(error))
                 }
             }
+            if !isTaken { completion(.failure(.tooManyReads)) }
         }
         if waitMilliseconds > 0, offset == local.highWatermark,
             local.wait(past: offset, deadline: clock() + UInt64(waitMilliseconds) * 1_000_000, read)

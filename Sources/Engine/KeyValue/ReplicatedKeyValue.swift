@@ -62,7 +62,9 @@ public final class ReplicatedKeyValue: KeyValueService {
         }
         let mode: ReadRequest.Mode
         switch consistency {
-        case .stale: return blocking.run(read)
+        case .stale:
+            if !blocking.offer(read) { completion(.failure(.tooManyReads)) }
+            return
         case .linearizable: mode = .confirmed
         case .lease: mode = .lease
         case .bounded(let milliseconds): mode = .heard(within: UInt64(milliseconds) * 1_000_000)
@@ -72,7 +74,7 @@ public final class ReplicatedKeyValue: KeyValueService {
                 .keyValue,
                 ReadRequest(mode) { result in
                     switch result {
-                    case .success: blocking.run(read)
+                    case .success: if !blocking.offer(read) { completion(.failure(.tooManyReads)) }
                     case .failure(let error): completion(.failure(error))
                     }
                 }))

@@ -112,11 +112,13 @@ extension GroupOpener {
     private static func gap(between store: any KeyValueStore, and log: SegmentedLog) -> String? {
         let flushed = store.flushed.index
         if log.firstIndex > flushed + 1 {
-            return "the store ends at entry \(flushed) and its log begins at \(log.firstIndex): entries between them are "
+            return
+                "the store ends at entry \(flushed) and its log begins at \(log.firstIndex): entries between them are "
                 + "lost, or another engine wrote the store"
         }
         if log.lastIndex < flushed {
-            return "the store holds entries up to \(flushed) and its log ends at \(log.lastIndex): the log was replaced or cut"
+            return
+                "the store holds entries up to \(flushed) and its log ends at \(log.lastIndex): the log was replaced or cut"
         }
         return nil
     }

@@ -14,6 +14,7 @@ struct GroupOpener: Sendable {
     /// Those of the cluster: a replica without peers can't be rebuilt.
     let members: MembershipTable
     let diagnostics: Diagnostics
+    let budget: GroupBudget
 
     /// Partitions of a new topic whose files are made before their names are noted together.
     private static let partitionsPerNote = 64
@@ -243,6 +244,16 @@ struct GroupOpener: Sendable {
 
     // MARK: partitions
 
+    /// The longest stem below `node/raft`: a file name has 255 bytes, and `.members.tmp` follows.
+    private static let stemBytesMax = 255 - ".members.tmp".utf8.count
+
+    /// The stem of a partition's files below `node/raft`, and its name in the registry: the partition's own, or the number of
+    /// its group where that would be too long for a file's name. No topic has an `@` in its name, and the digits behind the
+    /// last `-` of a partition's name are its number, so that no two are equal.
+    static func fileKey(of name: String, group: GroupID) -> String {
+        name.utf8.count <= stemBytesMax ? name : "@\(group.rawValue)"
+    }
+
     /// Opens the partitions of a topic in the background and adds their groups to the host. One that can't be opened is out
     /// of service on this node, with a reason, and the others are served; what may pass is tried again.
     func openPartitions(
@@ -279,16 +290,22 @@ struct GroupOpener: Sendable {
                 guard let id = record.group(of: number) else { continue }
                 let name = "\(record.name)-\(number)"
                 do throws(NodeError) {
+                    guard budget.admit(id) else { throw .refused(replica: name, why: budget.refusal) }
                     let group = try open(
-                        GroupFiles(name: name, folder: name, isIndexed: false, initial: record.initial))
+                        GroupFiles(
+                            name: Self.fileKey(of: name, group: id), folder: name, isIndexed: false,
+                            initial: record.initial))
                     opened.append((id, Partition(topic: record.name, number: number, group: id, log: group.log), group))
                 } catch {
+                    budget.release(id)
                     failed.append((number, error))
                 }
             }
             do throws(NodeError) {
-                try registry.note(opened.map { "\(record.name)-\($0.partition.number)" })
+                try registry.note(
+                    opened.map { Self.fileKey(of: "\(record.name)-\($0.partition.number)", group: $0.id) })
             } catch {
+                for item in opened { budget.release(item.id) }
                 failed += opened.map { ($0.partition.number, error) }
                 opened = []
             }
@@ -320,7 +337,8 @@ struct GroupOpener: Sendable {
                 guard case .group(let passes) = scope else { return host.stop(because: "topic \(name): \(reason)") }
                 let again: @Sendable () -> Void = {
                     blocking.run {
-                        openPartitions(number..<number + 1, of: record, topics: topics, inbox: inbox, blocking: blocking)
+                        openPartitions(
+                            number..<number + 1, of: record, topics: topics, inbox: inbox, blocking: blocking)
                     }
                 }
                 host.setUnavailable(id, named: name, because: reason, retry: passes ? again : nil)

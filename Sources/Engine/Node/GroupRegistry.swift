@@ -81,7 +81,8 @@ public final class GroupRegistry: Sendable {
     private static func refusal(_ path: String, _ what: String, _ directory: String) -> NodeError {
         .refused(
             replica: "this node",
-            why: "\(path), which lists the groups that it holds, \(what), so that a group whose files are gone would be taken "
+            why:
+                "\(path), which lists the groups that it holds, \(what), so that a group whose files are gone would be taken "
                 + "for a new one; restore it from a backup of this node, or, if no other file is missing, write it anew "
                 + "with: Server storage repair --registry --data \(directory)")
     }

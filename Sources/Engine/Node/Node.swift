@@ -23,6 +23,9 @@ public final class Node {
         /// Which engine keeps the keys; another engine starts from an empty folder and replays the log.
         public var engine = StorageEngineKind.lsm
         public var storage = StoreOptions()
+        /// Partitions that this node may hold; nil: as many as there are. Each keeps ``GroupBudget/descriptorsPerGroup``
+        /// descriptors open.
+        public var partitionsMax: Int?
         /// Bounds of client sessions; the same on every node of a cluster.
         public var sessions = SessionLimits()
         /// The folder was run before by a version that keeps a ``GroupRegistry``: then it must be there.
@@ -44,10 +47,15 @@ public final class Node {
     public let statuses: StatusTable
 
     /// Opens every log and store of the node and recovers them. Blocks.
+    ///
+    /// - Parameter opening: where partitions are opened, apart from requests; nil: where these run.
     public init(
         cluster: FormedCluster, member: Member, options: Options, fileSystem: any FileSystem, inbox: HostInbox,
-        environment: any HostEnvironment, blocking: any BlockingExecutor, clock: @escaping @Sendable () -> UInt64
+        environment: any HostEnvironment, blocking: any BlockingExecutor,
+        opening: (any BlockingExecutor)? = nil, clock: @escaping @Sendable () -> UInt64
     ) throws(NodeError) {
+        let opening = opening ?? blocking
+        let budget = GroupBudget(groupsMax: options.partitionsMax)
         let statuses = StatusTable()
         let topics = TopicTable()
         let host = ClusterHost(
@@ -61,25 +69,26 @@ public final class Node {
             directory: options.directory, mustExist: options.expectsRegistry, fileSystem: fileSystem)
         let opener = GroupOpener(
             options: options, fileSystem: fileSystem, registry: registry, members: host.members,
-            diagnostics: inbox.diagnostics)
+            diagnostics: inbox.diagnostics, budget: budget)
         let founding = ClusterMembership(founders: cluster.founders).initial
         let opened = try opener.openKeyValue(initial: founding)
         let store = opened.store
         let controller = ControllerMachine(topics: topics, founders: cluster.founders) { [unowned host] membership in
             host.declare(membership)
         } created: { record in
-            opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: blocking)
+            opener.openPartitions(of: record, topics: topics, inbox: inbox, blocking: opening)
         } raised: { [unowned host] level in
             host.adoptFeatureLevel(level)
         }
         controller.diagnostics = inbox.diagnostics
+        controller.partitionsMax = options.partitionsMax
         host.outageObserver = { group, outage in
             statuses.set(outage, of: group)
             // Whoever waits for more records of it must not wait for a partition that has ended.
             if outage != nil { topics.partition(group)?.expire(now: .max) }
         }
         host.nameOfGroup = { id in topics.partition(id).map { "\($0.topic)-\($0.number)" } ?? id.description }
-        host.reopen = { id in opener.reopening(id, topics: topics, inbox: inbox, blocking: blocking) }
+        host.reopen = { id in opener.reopening(id, topics: topics, inbox: inbox, blocking: opening) }
         let durability = options.durability
         let controllerGroup = try opener.open(
             .init(name: "controller", folder: "node/controller", isIndexed: true, initial: founding))

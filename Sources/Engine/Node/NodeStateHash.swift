@@ -5,6 +5,7 @@ import KeyValue
 import Raft
 import SegmentedLog
 import Storage
+import Synchronization
 
 /// A hash of one group's replicated state.
 public struct GroupStateHash: Hashable, Sendable {
@@ -43,16 +44,37 @@ public protocol StateHashService: AnyObject, Sendable {
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void)
 }
 
-/// ``StateHashService`` of a running node.
+/// ``StateHashService`` of a running node. Hashes are made one after the other on an executor of their own, never where
+/// requests run; a few may wait, the next is told to come again; none goes on for long once nobody can be waiting for it.
 public final class NodeStateHash: StateHashService {
+    /// Hashes that may be under way or wait; each pins a moment of the store.
+    public static let pendingMax = 8
+    /// Nanoseconds that one hash may take, from the moment that it is of; the front ends give up before.
+    public static let timeMax: UInt64 = 30_000_000_000
+
     private let inbox: HostInbox
     private let store: any KeyValueStore
     private let blocking: any BlockingExecutor
+    private let clock: @Sendable () -> UInt64
+    private let pending = Atomic<Int>(0)
+    private let isStopped = Atomic<Bool>(false)
 
-    public init(node: borrowing Node, inbox: HostInbox, blocking: any BlockingExecutor) {
+    /// - Parameters:
+    ///   - blocking: runs one hash at a time.
+    ///   - clock: nanoseconds; what takes longer than ``timeMax`` on it is given up.
+    public init(
+        node: borrowing Node, inbox: HostInbox, blocking: any BlockingExecutor,
+        clock: @escaping @Sendable () -> UInt64 = { 0 }
+    ) {
         self.inbox = inbox
         self.blocking = blocking
+        self.clock = clock
         store = node.store
+    }
+
+    /// Gives up what runs and what waits.
+    public func stop() {
+        isStopped.store(true, ordering: .relaxed)
     }
 
     public func stateHash(
@@ -60,27 +82,57 @@ public final class NodeStateHash: StateHashService {
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
     ) {
         let store = store
-        let blocking = blocking
         inbox.post(
-            .run { host in
+            .run { [self] host in
                 let log = host.log(of: id)
-                host.atApplied(index, of: id) { result in
+                host.atApplied(index, of: id) { [self] result in
                     switch result {
                     case .failure(let error): completion(.failure(error))
                     case .success(let applied) where id == .keyValue:
+                        guard admit(completion) else { return }
                         let frozen = store.freeze()
-                        blocking.run { completion(Self.hash(frozen, applied)) }
+                        run(completion) { Self.hash(frozen, applied, unless: $0) }
                     case .success(let applied):
+                        guard admit(completion) else { return }
                         let last = min(index ?? applied, applied)
-                        blocking.run { completion(Self.hash(log, id, from: from, through: last)) }
+                        run(completion) { Self.hash(log, id, from: from, through: last, unless: $0) }
                     }
                 }
             })
     }
 
-    private static func hash(_ frozen: any FrozenStore, _ applied: UInt64) -> Result<GroupStateHash, RequestError> {
+    private func admit(_ completion: (Result<GroupStateHash, RequestError>) -> Void) -> Bool {
+        guard pending.add(1, ordering: .relaxed).newValue <= Self.pendingMax else {
+            pending.subtract(1, ordering: .relaxed)
+            completion(.failure(.unavailable("\(Self.pendingMax) hashes are being made or wait already; try again")))
+            return false
+        }
+        return true
+    }
+
+    private func run(
+        _ completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void,
+        _ work: @escaping @Sendable (() -> Bool) -> Result<GroupStateHash, RequestError>
+    ) {
+        let clock = clock
+        let deadline = clock() + Self.timeMax
+        blocking.run { [self] in
+            let result = work { isStopped.load(ordering: .relaxed) || clock() > deadline }
+            pending.subtract(1, ordering: .relaxed)
+            completion(result)
+        }
+    }
+
+    private static let givenUp = RequestError.unavailable(
+        "the hash took too long, or the node stops; nothing was changed")
+
+    private static func hash(
+        _ frozen: any FrozenStore, _ applied: UInt64, unless isCancelled: () -> Bool
+    ) -> Result<GroupStateHash, RequestError> {
         do throws(StorageError) {
-            let found = try frozen.hash(apart: KeyValueLimits.reservedPrefix)
+            guard let found = try frozen.hash(apart: KeyValueLimits.reservedPrefix, unless: isCancelled) else {
+                return .failure(givenUp)
+            }
             return .success(
                 GroupStateHash(
                     group: .keyValue, applied: applied, hash: found.keys, sessions: found.apart, keys: found.count))
@@ -90,15 +142,15 @@ public final class NodeStateHash: StateHashService {
     }
 
     private static func hash(
-        _ log: SegmentedLog?, _ id: GroupID, from: UInt64?, through last: UInt64
+        _ log: SegmentedLog?, _ id: GroupID, from: UInt64?, through last: UInt64, unless isCancelled: () -> Bool
     ) -> Result<GroupStateHash, RequestError> {
         guard let log else { return .failure(.unavailable("the group is not on this node")) }
         let first = max(from ?? log.firstIndex, log.firstIndex)
         do throws(SegmentedLogError) {
-            let hash = try log.hash(from: first, through: last)
+            let hash = try log.hash(from: first, through: last, unless: isCancelled)
             return .success(GroupStateHash(group: id, applied: last, hash: hash, first: first))
         } catch {
-            return .failure(.storage("\(error)"))
+            return .failure(isCancelled() ? givenUp : .storage("\(error)"))
         }
     }
 }

@@ -7,10 +7,15 @@ extension SegmentedLog {
 
     /// Hashes the checksums of the frames `index...through`, headers and payloads: equal on replicas that hold the same
     /// frames. 0 for an empty stretch. Blocks on the disk.
-    public func hash(from index: UInt64, through last: UInt64) throws(SegmentedLogError) -> UInt64 {
+    ///
+    /// - Parameter isCancelled: asked between two pieces; true ends the work with ``SegmentedLogError/Code/outOfRange``.
+    public func hash(
+        from index: UInt64, through last: UInt64, unless isCancelled: () -> Bool = { false }
+    ) throws(SegmentedLogError) -> UInt64 {
         var hash: UInt64 = 0
         var next = index
         while next <= last {
+            if isCancelled() { throw SegmentedLogError(.outOfRange, "the hash was given up before entry \(next)") }
             let batch = try read(from: next, through: last, maxBytes: Self.hashBytes)
             guard !batch.isEmpty else {
                 throw SegmentedLogError(.outOfRange, "entry \(next) is not in the log yet; ask for a smaller index")

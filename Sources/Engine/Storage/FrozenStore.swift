@@ -4,8 +4,24 @@
 /// A moment of a store; see ``KeyValueStore/freeze()``.
 public protocol FrozenStore: Sendable {
     /// Hashes everything that was there, in key order. Reads everything; blocks on the disk.
-    /// - Parameter prefix: keys that begin with it go into a hash of their own.
-    func hash(apart prefix: [UInt8]) throws(StorageError) -> StoreHash
+    /// - Parameters:
+    ///   - prefix: keys that begin with it go into a hash of their own.
+    ///   - isCancelled: asked now and then; true ends the work.
+    /// - Returns: nil when the work was cancelled.
+    func hash(apart prefix: [UInt8], unless isCancelled: () -> Bool) throws(StorageError) -> StoreHash?
+}
+
+extension FrozenStore {
+    /// Hashes everything that was there, however long it takes.
+    public func hash(apart prefix: [UInt8]) throws(StorageError) -> StoreHash {
+        guard let hash = try hash(apart: prefix, unless: { false }) else {
+            preconditionFailure("what is never cancelled ends with a hash")
+        }
+        return hash
+    }
+
+    /// Entries between two looks at whether the work is still wanted.
+    static var entriesPerLook: UInt64 { 1024 }
 }
 
 /// What replicas compare: equal when they hold the same keys and values, whatever engine and files they have.

@@ -24,6 +24,8 @@ struct ServerConfiguration: Sendable {
     /// Wait to be added to the cluster of `peers`.
     var isJoining: Bool
     var switches = Switches()
+    /// Partitions that the node may hold by its limit of open files; nil: no bound. No setting: the process knows it.
+    var partitionsMax: Int?
     /// Milliseconds after which a log write that is not done counts as a stuck disk.
     var stallLimit: Int
     var snapshots = SnapshotSettings()

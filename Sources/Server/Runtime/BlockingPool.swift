@@ -3,8 +3,8 @@ import Cluster
 import Foundation
 import Synchronization
 
-/// Runs closures in the order they come, on a fixed number of threads. The queue is bounded by those who fill it: every
-/// closure belongs to a client's request or to a group, both of which are bounded.
+/// Runs closures in the order they come, on a fixed number of threads. What belongs to a request comes
+/// by ``offer(_:)``, which has a bound; what comes by ``run(_:)`` belongs to a group, and is one of a few for each.
 final class BlockingPool: BlockingExecutor, @unchecked Sendable {
     // Unchecked: `queue`, `head` and `stopped` are touched only while `condition` is locked.
     private let condition = NSCondition()
@@ -13,6 +13,9 @@ final class BlockingPool: BlockingExecutor, @unchecked Sendable {
     private var head = 0
     private var stopped = false
     private let threads: Mutex<[WorkerThread]> = Mutex([])
+
+    /// Closures of requests that may wait; the next is not taken.
+    static let queueMax = 65_536
 
     init(name: String, threads count: Int, niceness: Int32 = 0) {
         let workers = (0..<count).map { number in
@@ -26,6 +29,15 @@ final class BlockingPool: BlockingExecutor, @unchecked Sendable {
         queue.append(work)
         condition.signal()
         condition.unlock()
+    }
+
+    func offer(_ work: @escaping @Sendable () -> Void) -> Bool {
+        condition.lock()
+        defer { condition.unlock() }
+        guard !stopped, queue.count - head < Self.queueMax else { return false }
+        queue.append(work)
+        condition.signal()
+        return true
     }
 
     /// Finishes what is queued, then ends the threads.

@@ -27,10 +27,17 @@ final class NodeRuntime: Sendable {
     static let maintenanceInterval: UInt64 = 10_000_000
     static let idleMaintenanceInterval: UInt64 = 50_000_000
     /// How often consumers whose time to wait is over are looked for.
-    static let waitersInterval: UInt64 = 50_000_000
+    static let waitersInterval: UInt64 = 40_000_000
 
     let inbox: HostInbox
     let blocking = BlockingPool(name: "strata-read", threads: NodeRuntime.readThreads)
+    /// Entries read back for followers and for apply, apart from requests.
+    private let fetching = BlockingPool(name: "strata-fetch", threads: 1)
+    /// Opening of partitions, and files of the node itself.
+    let opening = BlockingPool(name: "strata-open", threads: 1)
+    /// Hashes of whole stores and logs: one at a time, behind everything else.
+    private let hashing = BlockingPool(name: "strata-hash", threads: 1, niceness: WorkerThread.bulkNiceness)
+    private let stateHash = Mutex<NodeStateHash?>(nil)
     /// One thread: work around snapshots keeps its order, and never stands in front of a read or of the log.
     private let snapshotThread = BlockingPool(
         name: "strata-snapshot", threads: 1, niceness: WorkerThread.bulkNiceness)
@@ -83,21 +90,25 @@ final class NodeRuntime: Sendable {
         try await withCheckedThrowingContinuation { continuation in
             let host = WorkerThread(name: "strata-host") { [self] in
                 let environment = RuntimeEnvironment(
-                    storage: storage, blocking: blocking, snapshotThread: snapshotThread,
+                    storage: storage, fetching: fetching, snapshotThread: snapshotThread,
                     pieceThreads: pieceThreads, inbox: inbox, transport: transport, maintenance: maintenance)
                 do throws(NodeError) {
                     let node = try Node(
                         cluster: cluster, member: member, options: options, fileSystem: fileSystem, inbox: inbox,
-                        environment: environment, blocking: blocking, clock: monotonicNanoseconds)
+                        environment: environment, blocking: blocking, opening: opening, clock: monotonicNanoseconds)
                     node.host.membershipObserver = declared
                     node.host.departed = departed
                     let status = NodeStatusReader(node: node, cluster: cluster, member: member)
                     startMaintenance(of: node)
+                    startWaking(consumersOf: node.topics)
+                    let hashes = NodeStateHash(
+                        node: node, inbox: inbox, blocking: hashing, clock: monotonicNanoseconds)
+                    stateHash.withLock { $0 = hashes }
                     continuation.resume(
                         returning: Services(
                             keyValue: node.keyValue, broker: node.broker, administration: node.administration,
                             status: status, statuses: node.statuses,
-                            stateHash: NodeStateHash(node: node, inbox: inbox, blocking: blocking),
+                            stateHash: hashes,
                             store: node.store, snapshots: node.host.snapshotCounters))
                     run(node, status: status, failed: failed)
                 } catch {
@@ -112,13 +123,14 @@ final class NodeRuntime: Sendable {
     func stop() {
         stopping.store(true, ordering: .sequentiallyConsistent)
         wakeup.wake()
+        stateHash.withLock { $0 }?.stop()
         for thread in threads.withLock({ $0 }) where !thread.join(seconds: 5) {
             logger.warning("a thread of the node did not end in time")
         }
         for thread in storage { thread.stop() }
         snapshotThread.stop()
         pieceThreads.stop()
-        blocking.stop()
+        for pool in [fetching, opening, hashing, blocking] { pool.stop() }
     }
 
     private func run(_ node: Node, status: NodeStatusReader, failed: @Sendable (String) -> Void) {
@@ -138,15 +150,26 @@ final class NodeRuntime: Sendable {
         node.host.close()
     }
 
+    /// Wakes consumers whose time to wait is over. A thread of its own: whatever the store has to do, nobody is late.
+    private func startWaking(consumersOf topics: TopicTable) {
+        let thread = WorkerThread(name: "strata-waiters") { [self] in
+            let pause = Wakeup()
+            while !stopping.load(ordering: .relaxed) {
+                let now = monotonicNanoseconds()
+                for partition in topics.partitions { partition.expire(now: now) }
+                pause.sleep(nanoseconds: Self.waitersInterval)
+            }
+        }
+        threads.withLock { $0.append(thread) }
+    }
+
     private func startMaintenance(of node: Node) {
         let store = node.store
-        let topics = node.topics
         let (inbox, maintenance) = (inbox, maintenance)
         maintenance.begin { store.needsBackpressure }
         let thread = WorkerThread(name: "strata-background") { [self] in
             let pause = Wakeup()
             var applied = store.applied.index
-            var nextLook: UInt64 = 0
             while !stopping.load(ordering: .relaxed) {
                 do throws(StorageError) {
                     while try store.performMaintenance(), !stopping.load(ordering: .relaxed) { maintenance.progress() }
@@ -164,11 +187,6 @@ final class NodeRuntime: Sendable {
                         }, lane: .control)
                     return
                 }
-                let now = monotonicNanoseconds()
-                if now >= nextLook {
-                    nextLook = now + Self.waitersInterval
-                    for partition in topics.partitions { partition.expire(now: now) }
-                }
                 let isIdle = store.applied.index == applied
                 applied = store.applied.index
                 pause.sleep(nanoseconds: isIdle ? Self.idleMaintenanceInterval : Self.maintenanceInterval)
@@ -181,7 +199,7 @@ final class NodeRuntime: Sendable {
 /// The outside of the host: queues in front of threads and sockets.
 private final class RuntimeEnvironment: HostEnvironment {
     private let storage: [StorageThread]
-    private let blocking: BlockingPool
+    private let fetching: BlockingPool
     private let snapshotThread: BlockingPool
     private let pieceThreads: BlockingPool
     private let inbox: HostInbox
@@ -189,14 +207,14 @@ private final class RuntimeEnvironment: HostEnvironment {
     private let maintenance: MaintenanceWatch
 
     init(
-        storage: [StorageThread], blocking: BlockingPool, snapshotThread: BlockingPool, pieceThreads: BlockingPool,
+        storage: [StorageThread], fetching: BlockingPool, snapshotThread: BlockingPool, pieceThreads: BlockingPool,
         inbox: HostInbox, transport: any PeerTransport, maintenance: MaintenanceWatch
     ) {
         self.maintenance = maintenance
         self.snapshotThread = snapshotThread
         self.pieceThreads = pieceThreads
         self.storage = storage
-        self.blocking = blocking
+        self.fetching = fetching
         self.inbox = inbox
         self.transport = transport
     }
@@ -207,7 +225,7 @@ private final class RuntimeEnvironment: HostEnvironment {
 
     func fetch(_ fetch: LogFetch) {
         let inbox = inbox
-        blocking.run { inbox.post(.fetched(fetch.perform())) }
+        fetching.run { inbox.post(.fetched(fetch.perform())) }
     }
 
     func submit(_ work: SnapshotWork) {

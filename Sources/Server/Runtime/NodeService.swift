@@ -53,6 +53,7 @@ struct NodeService: Service {
         do {
             if folder.identity.cluster != cluster { try folder.adopt(cluster) }
             var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
+            options.partitionsMax = configuration.partitionsMax
             options.engine = switches.engine
             options.settings.raft.leaseReads = switches.leases == .on
             options.settings.storageStallLimit = UInt64(configuration.stallLimit) * 1_000_000
@@ -93,7 +94,7 @@ struct NodeService: Service {
             guard let cluster = directory.take(membership) else { return }
             let names = membership.members.map { "\($0.member.name)=\($0.role)" }.joined(separator: ",")
             logger.info("the members are declared anew", metadata: ["members": "\(names)"])
-            runtime.blocking.run {
+            runtime.opening.run {
                 do {
                     try folder.adopt(cluster)
                 } catch {

@@ -13,10 +13,13 @@ private struct FrozenHashLog: FrozenStore {
     let slots: [KeySlot]
     let files: FrozenFiles
 
-    func hash(apart prefix: [UInt8]) throws(StorageError) -> StoreHash {
+    func hash(apart prefix: [UInt8], unless isCancelled: () -> Bool) throws(StorageError) -> StoreHash? {
         var files = files
         var hash = StoreHash()
+        var seen: UInt64 = 0
         for (key, slot) in try files.sortedKeys(slots, where: { _ in true }) {
+            if seen.isMultiple(of: Self.entriesPerLook), isCancelled() { return nil }
+            seen += 1
             let value = try files.value(slot)
             key.withUnsafeBytes { key in value.withUnsafeBytes { hash.add(key, $0, apart: prefix) } }
         }

@@ -10,11 +10,14 @@ private struct FrozenLSM: FrozenStore {
     let store: LSMStore
     let snapshot: Snapshot
 
-    func hash(apart prefix: [UInt8]) throws(StorageError) -> StoreHash {
+    func hash(apart prefix: [UInt8], unless isCancelled: () -> Bool) throws(StorageError) -> StoreHash? {
         var entries = store.makeIterator(IteratorOptions(snapshot: snapshot))
         var hash = StoreHash()
         try entries.seekToFirst()
+        var seen: UInt64 = 0
         while entries.isValid {
+            if seen.isMultiple(of: Self.entriesPerLook), isCancelled() { return nil }
+            seen += 1
             hash.add(entries.key, entries.value, apart: prefix)
             try entries.next()
         }
