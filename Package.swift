@@ -214,13 +214,21 @@ if Context.environment["STRATA_BENCHMARKS"] != nil {
 }
 
 // The parsers' fuzzer looks inside modules, which release builds only allow when they are asked to: STRATA_FUZZ=1, and
-// `-Xswiftc -enable-testing` with `-c release`.
-if Context.environment["STRATA_FUZZ"] != nil {
+// `-Xswiftc -enable-testing` with `-c release`. It looks inside Server too, which can only be linked into another program as a
+// library without its entry point: such a build makes no server.
+if Context.environment["STRATA_FUZZ"] != nil, let place = package.targets.firstIndex(where: { $0.name == "Server" }) {
+    let server = package.targets[place]
+    package.targets[place] = .target(
+        name: server.name, dependencies: server.dependencies, path: server.path, exclude: ["Main.swift"],
+        swiftSettings: settings)
+    package.products.removeAll { $0.name == server.name }
     package.targets.append(
         .executableTarget(
             name: "ParserFuzz",
             dependencies: [
                 "Storage", "SegmentedLog", "Records", "Memory", "CEngine", "FileIO", "SimulatedIO", "TestSupport",
-            ],
+                "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "StrataProtocol", "Server",
+                .product(name: "NIOEmbedded", package: "swift-nio"),
+            ] + nio + grpc,
             path: "Tests/Fuzz", swiftSettings: settings))
 }

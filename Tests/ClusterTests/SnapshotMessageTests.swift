@@ -116,4 +116,11 @@ import Testing
         #expect(Self.decode(Self.encode(.want(twice))) == nil)
         #expect(Self.decode(Self.encode(.want(twice.reversed()))) == nil)
     }
+
+    @Test func aFormatThatIsNoTextIsRefused() {
+        var bytes = Self.encode(.offer(term: 4, Self.manifest))
+        guard let place = bytes.firstRange(of: Array("lsm".utf8))?.lowerBound else { return }
+        bytes[place] = 0xff
+        #expect(Self.decode(bytes) == nil)
+    }
 }

@@ -1,4 +1,5 @@
-// One parser under test, and what all of them need: golden files as inputs and a disk in memory to put them on.
+// One parser under test, and what those of files need: golden files as inputs and a disk in memory to put them on. Parsers of
+// files are in Parsers, those of bytes from a socket in Network.
 import FileIO
 import SimulatedIO
 import TestSupport
@@ -11,9 +12,12 @@ struct FuzzTarget {
     static func all(_ fixtures: String) throws -> [FuzzTarget] {
         let corpus = try Corpus(fixtures)
         return try treeTargets(corpus) + logTargets(corpus) + hashLogTargets(corpus) + segmentTargets(corpus)
-            + recordTargets()
+            + recordTargets() + peerTargets() + nodeTargets() + commandTargets() + serverTargets()
     }
 }
+
+/// A parser said no in a way that is no error of its own.
+struct Refused: Error {}
 
 /// The golden files.
 struct Corpus {

@@ -221,4 +221,12 @@ private func fails(_ result: Result<UInt64, RequestError>, _ what: RequestError.
             }
         }
     }
+
+    /// A list's count is what its sender claims; the sum of two trapped.
+    @Test func listsThatClaimTooManyCommandsAreNotJoined() {
+        var list = CommandList.encode([KeyValueCommand(action: .openSession)])
+        list.replaceSubrange(8..<12, with: [0xff, 0xff, 0xff, 0xff])
+        #expect(CommandList.join([list, list]) == nil)
+        #expect(CommandList.join([list, WriteBatch().bytes]) == nil)
+    }
 }

@@ -293,7 +293,9 @@ public final class ClusterHost {
     private func receive(_ message: PeerMessage, from peer: NodeID) {
         switch message {
         case .raft(let id, let message, let frames):
-            guard let group = groupByID[id], message.from == peer, message.to == member.id else { return }
+            // A snapshot is told to the core by this host, when all of its files are here; never by a peer.
+            guard let group = groupByID[id], message.from == peer, message.to == member.id, message.kind != .snapshot
+            else { return }
             if !frames.isEmpty, let problem = group.contradiction(in: frames, of: message) {
                 inbox.diagnostics.report(
                     .undecodableBatch, "an append of \(peer) to group \(id) is dropped: \(problem)")

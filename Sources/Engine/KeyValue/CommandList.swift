@@ -127,7 +127,9 @@ enum CommandList {
                 joined.append(contentsOf: payload[headerBytes...])
             } else {
                 guard let batch = try? WriteBatch(validating: payload) else { return nil }
-                count += 1
+                let (sum, overflow) = count.addingReportingOverflow(1)
+                guard !overflow else { return nil }
+                count = sum
                 append(KeyValueCommand(action: .write(batch)), to: &joined)
             }
         }

@@ -177,6 +177,9 @@ private struct ClusterClock {
             anchor = (term, newest, nanoseconds)
             return newest
         }
-        return max(newest, anchor.time + (nanoseconds - min(nanoseconds, anchor.nanoseconds)) / 1_000_000)
+        let passed = (nanoseconds - min(nanoseconds, anchor.nanoseconds)) / 1_000_000
+        // A time comes out of the log, where a peer may have written any.
+        let (time, overflow) = anchor.time.addingReportingOverflow(passed)
+        return max(newest, overflow ? .max : time)
     }
 }

@@ -74,7 +74,9 @@ struct PeerHandshake: Sendable {
                 .with { $0.identity = Strata_V1_PeerIdentity(directory, disclosure) }, options: options)
             let view = answer.identity.view
             let wasFormed = view.clusterID != nil
-            if let reason = answer.identity.versionRefusal ?? (answer.refusal.isEmpty ? nil : answer.refusal) {
+            if let reason = answer.identity.versionRefusal ?? answer.identity.boundsRefusal
+                ?? (answer.refusal.isEmpty ? nil : answer.refusal)
+            {
                 throw PeerRefusal(
                     reason: reason, isFinal: wasFormed && directory.cluster == nil || answer.removed)
             }

@@ -55,7 +55,7 @@ func segmentTargets(_ corpus: Corpus) throws -> [FuzzTarget] {
 }
 
 /// Damages headers and payloads and seals them again, most of the time.
-private func damageFrames(_ bytes: inout [UInt8], _ mutator: inout Mutator) {
+func damageFrames(_ bytes: inout [UInt8], _ mutator: inout Mutator) {
     var starts: [Int] = []
     var position = 0
     while position + FrameHeader.byteCount <= bytes.count {

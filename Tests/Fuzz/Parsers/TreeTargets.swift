@@ -47,8 +47,6 @@ func treeTargets(_ corpus: Corpus) throws -> [FuzzTarget] {
     ]
 }
 
-private struct Refused: Error {}
-
 private func useBlock(_ bytes: [UInt8], _ mutator: inout Mutator) throws {
     let key = (0..<mutator.below(20)).map { _ in UInt8(truncatingIfNeeded: mutator.next()) }
     try bytes.withUnsafeBytes { buffer in

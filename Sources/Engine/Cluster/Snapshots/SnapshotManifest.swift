@@ -66,7 +66,8 @@ public struct SnapshotManifest: Hashable, Sendable {
     }
 
     init?(_ reader: inout ByteReader) {
-        guard let format = reader.readCounted(), let checkpoint = reader.read(UInt64.self),
+        guard let format = reader.readCounted().flatMap({ String(validating: $0, as: UTF8.self) }),
+            let checkpoint = reader.read(UInt64.self),
             let index = reader.read(UInt64.self), let term = reader.read(UInt64.self),
             let nextOffset = reader.read(UInt64.self),
             let members = reader.readCounted(), let membership = ConfigurationCodec.decodeMembership(members),
@@ -86,7 +87,7 @@ public struct SnapshotManifest: Hashable, Sendable {
             max(index, term, nextOffset, membership.version) <= PeerCodecLimits.positionMax
         else { return nil }
         self.init(
-            format: String(decoding: format, as: UTF8.self), checkpoint: checkpoint,
+            format: format, checkpoint: checkpoint,
             point: SnapshotPoint(index: index, term: term), nextOffset: nextOffset, membership: membership, files: files
         )
     }

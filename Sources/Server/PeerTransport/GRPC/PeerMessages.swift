@@ -60,7 +60,7 @@ extension Strata_V1_PeerIdentity {
     }
 
     /// What it says is more, or contradicts itself more, than any peer's words do.
-    private var boundsRefusal: String? {
+    var boundsRefusal: String? {
         if tcpPort > UInt32(UInt16.max) {
             return "it names port \(tcpPort) for its TCP transport, and there is none above 65535"
         }

@@ -1,0 +1,61 @@
+// What a peer says must never stop a node, though its checksums hold: the node drops it, and the cluster goes on.
+import KeyValue
+import Raft
+import SegmentedLog
+import StrataNode
+import Synchronization
+import Testing
+
+@testable import Cluster
+
+@Suite struct HostileMessageSimulationTests {
+    private final class Count: Sendable {
+        let value = Mutex(0)
+    }
+
+    /// Has a follower receive a message, as of its leader, and looks at what comes of it.
+    private func deliver(
+        seed: UInt64, _ make: (_ message: inout Message, _ frames: inout FrameBatch, _ status: GroupStatus) -> Void
+    ) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        let world = cluster.world
+        #expect(world.run(for: 5_000_000_000, until: { cluster.leader != nil && cluster.hasConverged }))
+        let leader = try #require(cluster.leader)
+        let follower = try #require(cluster.nodes.first { $0 !== leader })
+        let status = try #require(follower.node?.statuses.status(of: .keyValue))
+        var message = Message(.append, from: leader.member.id, to: follower.member.id, term: status.term)
+        message.index = status.lastIndex
+        message.logTerm = status.term
+        var frames = FrameBatch()
+        make(&message, &frames, status)
+        var writer = ByteWriter()
+        PeerCodec.encode(message, group: .keyValue, frames: frames, into: &writer)
+        follower.post(.received(from: leader.member.id, messages: writer.bytes), lane: .bulk)
+        world.run(for: 200_000_000)
+        #expect(follower.node?.host.failure == nil, "seed \(seed)")
+        let written = Count()
+        leader.node?.keyValue.put(key: [1], value: [2]) { result in
+            if case .success = result { written.value.withLock { $0 += 1 } }
+        }
+        #expect(world.run(for: 5_000_000_000, until: { written.value.withLock { $0 } == 1 && cluster.hasConverged }))
+    }
+
+    /// The core asks its host for the snapshot that it was just told of; the host had none and trapped.
+    @Test(arguments: [UInt64(1), 2, 3])
+    func aSnapshotToldByAPeerIsNoSnapshot(seed: UInt64) throws {
+        try deliver(seed: seed) { message, _, status in
+            message.kind = .snapshot
+            message.index = status.lastIndex + 100
+        }
+    }
+
+    /// The log refused them on the writer's thread, and the node took that for a failed disk.
+    @Test(arguments: [UInt64(1), 2, 3])
+    func framesAtOffsetsThatAreNotDueAreDropped(seed: UInt64) throws {
+        try deliver(seed: seed) { message, frames, status in
+            frames.append(
+                kind: .noop, index: status.lastIndex + 1, term: status.term, baseOffset: 99, recordCount: 0, payload: []
+            )
+        }
+    }
+}
