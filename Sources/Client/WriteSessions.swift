@@ -180,7 +180,7 @@ final class WriteSessions: Sendable {
 
 extension StrataClient {
     /// How long the end of the sessions may keep a client that is being closed.
-    private static let closeTimeout = Duration.seconds(1)
+    static let closeTimeout = Duration.seconds(1)
 
     /// Sends one write until it is answered, in a session unless the options say otherwise.
     /// - Parameter attempt: sends it once.
@@ -273,8 +273,8 @@ extension StrataClient {
     }
 
     /// Ends all sessions, so that they do not take room in the cluster until they are over by themselves.
-    func closeSessions() async {
-        let deadline = ContinuousClock.now + min(options.requestTimeout, Self.closeTimeout)
+    func closeSessions(within limit: Duration = StrataClient.closeTimeout) async {
+        let deadline = ContinuousClock.now + min(options.requestTimeout, limit)
         while true {
             let left = sessions.close()
             await withTaskGroup(of: Void.self) { group in

@@ -64,7 +64,7 @@ import Testing
     @Test func aFollowWhoseServersStayAwayFailsWithTheirReason() async throws {
         try await FakeCluster.with(nodes: 1) { cluster, addresses in
             cluster.state.withLock { $0.onConsume = { _, _ in throw Self.stopping } }
-            let client = try client(addresses, milliseconds: 300)
+            let client = try client(addresses, milliseconds: 3000)
             let error = await #expect(throws: ClientError.self) {
                 _ = try await read(1, client, from: .earliest, follow: true)
             }

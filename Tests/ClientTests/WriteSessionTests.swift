@@ -57,6 +57,7 @@ import Testing
             _ = try await client.get([1])
             let write = Task { try? await client.increment([1]) }
             while !client.sessions.isOpening { await Task.yield() }
+            await client.closeSessions(within: .seconds(20))
             await client.close()
             _ = await write.value
             #expect(cluster.state.withLock { $0.sessions }.isEmpty)
