@@ -20,7 +20,7 @@ struct NodeStack {
             formed: folder.identity.cluster)
         let runtime = NodeRuntime(logger: logger, metrics: metrics, fileSystem: fileSystem)
         let gate = ServiceGate(directory: directory)
-        let fatal = FatalSignal()
+        let fatal = FatalSignal(logger: logger)
         let group = MultiThreadedEventLoopGroup.singleton
         // Bound before anybody is told of it; without peers there is nobody to listen to.
         var listeners: [any Service] = []

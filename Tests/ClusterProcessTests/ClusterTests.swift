@@ -125,6 +125,38 @@ extension ProcessTests {
             #expect(try others[0].set("after", "it") == 200)
         }
 
+        /// From the first failed write to the end of the process: what is said, and how long it takes.
+        @Test(arguments: [1, 3])
+        func aNodeWhoseDiskIsFullSaysSoAndEndsAtOnce(size: Int) throws {
+            let cluster = try TestCluster(size: size)
+            for node in cluster.nodes { node.extraArguments = ["--fault", "disk-control"] }
+            try cluster.start()
+            let victim = try cluster.waitForLeader()
+            #expect(try victim.set("a", "b") == 200)
+            let program = try #require(victim.program)
+            let control = URL(fileURLWithPath: "\(cluster.folder.path)/\(victim.name)/disk-control")
+            // An idle client that holds its connections open must not keep the node alive.
+            let idle = try Program.init(
+                "/bin/bash",
+                ["-c", "exec 3<>/dev/tcp/127.0.0.1/\(victim.http) 4<>/dev/tcp/127.0.0.1/\(victim.resp); sleep 20"],
+                folder: cluster.folder.path, name: "idle")
+            defer { idle.signal(SIGKILL) }
+            try Data("full".utf8).write(to: control)
+            let start = ContinuousClock.now
+            _ = try? victim.set("c", "d")
+            let ended = try program.wait(seconds: 10)
+            let took = ContinuousClock.now - start
+            #expect(ended.status == 1)
+            #expect(
+                ended.errors.contains("the node ends") && ended.errors.contains("free some space"), "\(ended.errors)")
+            #expect(ended.errors.contains("Server: the node's storage failed"), "\(ended.errors)")
+            #expect(took < .seconds(3), "it lived on for \(took)")
+            print("full disk, \(size) node(s): ended after \(took)")
+            try FileManager.default.removeItem(at: control)
+            try victim.start()
+            try eventually("it is back") { try victim.get("a") == "b" }
+        }
+
         @Test func sigtermEndsANodeCleanlyAndItsStateStays() throws {
             let cluster = try TestCluster(size: 1)
             try cluster.start()

@@ -35,6 +35,8 @@ struct NodeService: Service {
             }
             // The first to end decides: a failure, or the wish to stop.
             let first = await group.next() ?? nil
+            // From here on the end is certain, however long the others take.
+            if let first { fatal.fail(first) }
             group.cancelAll()
             return first
         }
