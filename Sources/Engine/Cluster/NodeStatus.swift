@@ -4,7 +4,7 @@
 public struct NodeStatus: Hashable, Sendable {
     public var nodeID: String
     public var clusterID: String
-    /// `forming` until the cluster exists, then the role in the key-value group: follower, precandidate, candidate, leader.
+    /// `forming` until the cluster exists, then the role in the key-value group: Follower, Candidate or Leader.
     public var state: String
     public var term: UInt64
     public var commitIndex: UInt64

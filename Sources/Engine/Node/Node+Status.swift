@@ -43,7 +43,7 @@ public final class NodeStatusReader: NodeStatusService {
         let leader = members.address(of: group.leader)
         let trouble = failure ?? stall ?? (leader == nil ? "no leader is known" : nil)
         return NodeStatus(
-            nodeID: member.name, clusterID: clusterID, state: failure == nil ? "\(group.role)" : "failed",
+            nodeID: member.name, clusterID: clusterID, state: failure == nil ? Self.name(of: group.role) : "failed",
             term: group.term,
             commitIndex: group.commitIndex, logLength: group.lastIndex + 1 - group.firstIndex, leader: leader,
             isLeader: group.role == .leader, isHealthy: trouble == nil, problem: trouble, outages: outages)
@@ -53,5 +53,14 @@ public final class NodeStatusReader: NodeStatusService {
     private var stall: String? {
         guard counters.maintenanceStalled.load(ordering: .relaxed) != 0 else { return nil }
         return "the store's background work makes no progress, and writes wait for it"
+    }
+
+    /// As people know the roles: asking for pre-votes is a part of being a candidate.
+    private static func name(of role: Role) -> String {
+        switch role {
+        case .follower: "Follower"
+        case .preCandidate, .candidate: "Candidate"
+        case .leader: "Leader"
+        }
     }
 }

@@ -7,11 +7,17 @@ enum NearestName {
         let folded = Array(word.lowercased().utf8.prefix(128))
         let distances = known.map { (name: $0, count: distance(folded, Array($0.lowercased().utf8))) }
         guard let best = distances.min(by: { $0.count < $1.count }) else { return nil }
-        return best.count <= max(2, min(folded.count, best.name.utf8.count) / 3) ? best.name : nil
+        if best.count <= max(1, min(folded.count, best.name.utf8.count) / 3) { return best.name }
+        // Cut short, or spelled out.
+        return known.first { name in
+            let name = Array(name.lowercased().utf8)
+            return min(name.count, folded.count) >= 3 && (name.starts(with: folded) || folded.starts(with: name))
+        }
     }
 
     /// "; did you mean 'x'?", or all names when none is near.
     static func hint(_ word: String, in known: [String]) -> String {
+        if known.isEmpty { return "nothing is asked for here" }
         if let name = of(word, in: known) { return "did you mean '\(name)'?" }
         return known.count == 1 ? "there is only '\(known[0])'" : "known are " + known.joined(separator: ", ")
     }

@@ -20,33 +20,39 @@ protocol ClusterApplicants: Sendable {
 extension HTTPRoutes {
     private static let memberPrefix = "/cluster/members/"
 
-    func clusterRoute(_ request: Request) async throws -> Response {
+    func clusterRoute(
+        _ request: Request, _ method: HTTPRequest.Method, _ context: HTTPRequestContext
+    ) async throws -> Response {
         guard let cluster else {
             throw HTTPProblem(status: .notFound, sentence: "this server has no cluster to tell of")
         }
-        switch (request.uri.path, request.method) {
+        switch (request.uri.path, method) {
         case ("/cluster", .get):
             let overview = try await pending.run(.read) { cluster.overview(completion: $0) }.get()
             return try document(ClusterDocument(overview, applicants: cluster.applicants))
         case ("/cluster/members", .post):
-            let body: MemberRequest = try await json(request, example: #"{"name":"node4","role":"voter"}"#)
-            return try await declare(body, cluster)
+            let body = try await HTTPBody(
+                of: request, context, known: ["name", "role"], example: #"{"name":"node4","role":"voter"}"#)
+            return try await declare(
+                MemberRequest(name: try body.required("name"), role: try body.word("role")), cluster)
         case (let path, .delete) where path.hasPrefix(Self.memberPrefix):
             let name = String(path.dropFirst(Self.memberPrefix.count))
             return try await change(.remove(name: name), cluster)
         case ("/cluster/transfer", .post):
-            let body: TransferBody = try await json(request, example: #"{"to":"node2","group":"keyvalue"}"#)
-            let group = try body.group.map { text in
+            let body = try await HTTPBody(
+                of: request, context, known: ["to", "group"], example: #"{"to":"node2","group":"keyvalue"}"#)
+            let target = try body.required("to")
+            let group = try body.word("group").map { text in
                 guard let group = GroupID(parsing: text) else {
                     throw HTTPProblem.badRequest(
                         "'\(text)' is no group; write controller, keyvalue or partition-16, or leave it out for all")
                 }
                 return group
             }
-            let count = try await pending.run(.read) { cluster.transfer(group: group, to: body.to, completion: $0) }
+            let count = try await pending.run(.read) { cluster.transfer(group: group, to: target, completion: $0) }
                 .get()
             return try document(ChangeAnswer(success: true, transfers: count))
-        case ("/cluster", _): throw wrongMethod(request, "GET")
+        case ("/cluster", _): throw wrongMethod(request, "GET, HEAD")
         case ("/cluster/members", _), ("/cluster/transfer", _): throw wrongMethod(request, "POST")
         case (let path, _) where path.hasPrefix(Self.memberPrefix): throw wrongMethod(request, "DELETE")
         default:

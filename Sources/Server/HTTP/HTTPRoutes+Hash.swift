@@ -7,7 +7,7 @@ import StrataNode
 
 extension HTTPRoutes {
     func stateHash(_ request: Request) async throws -> Response {
-        let parameters = try query(request)
+        let parameters = try query(request, known: ["group", "index", "from"])
         let name = parameters.first("group").map { String(decoding: $0, as: UTF8.self) } ?? "kv"
         guard let group = Self.group(named: name) else {
             throw HTTPProblem.badRequest("'\(name)' is no group; use kv, controller or partition-16")
@@ -39,15 +39,6 @@ extension HTTPRoutes {
             guard let number = UInt64(digits), number >= GroupID.firstPartition.rawValue else { return nil }
             return GroupID(rawValue: number)
         }
-    }
-
-    /// A parameter that is a number; nil when it isn't there.
-    func number(_ name: String, in parameters: QueryParameters) throws(HTTPProblem) -> UInt64? {
-        guard let text = parameters.first(name) else { return nil }
-        guard let number = UInt64(String(decoding: text, as: UTF8.self)) else {
-            throw .badRequest("the parameter '\(name)' must be a number")
-        }
-        return number
     }
 
     /// 16 digits.

@@ -11,7 +11,7 @@ import Hummingbird
 import KeyValue
 
 /// The session's numbers as a body or a query has them.
-struct SessionFields: Decodable {
+struct SessionFields {
     var client: UInt64?
     var sequence: UInt64?
     var acknowledged: UInt64?
@@ -34,7 +34,8 @@ extension HTTPRoutes {
         ).checked()
     }
 
-    func openSession() async throws -> Response {
+    func openSession(_ request: Request) async throws -> Response {
+        _ = try query(request, known: [])
         let client = try await pending.run(.write) { store.openSession(completion: $0) }.get()
         var body = JSONText()
         body.write("success", true)
@@ -43,32 +44,12 @@ extension HTTPRoutes {
     }
 
     func closeSession(_ request: Request) async throws -> Response {
-        guard let client = try number("client", in: try query(request)) else {
+        guard let client = try number("client", in: try query(request, known: ["client"])) else {
             throw HTTPProblem.badRequest("the parameter 'client' is missing; write /session?client=17")
         }
         _ = try await pending.run(.write) { store.closeSession(client, completion: $0) }.get()
         var body = JSONText()
         body.write("success", true)
-        return .json(.ok, body.finished())
-    }
-
-    func increment(_ request: Request) async throws -> Response {
-        let parameters = try query(request)
-        let key = try required("key", in: parameters, example: "/increment?key=visits&by=1")
-        var by: Int64 = 1
-        if let text = parameters.first("by") {
-            guard let number = Int64(String(decoding: text, as: UTF8.self)) else {
-                throw HTTPProblem.badRequest("the parameter 'by' must be a number of 64 bits")
-            }
-            by = number
-        }
-        let session = try session(parameters)
-        let bits = try await pending.run(.write) {
-            store.write(.increment(key: key, by: by), session: session, completion: $0)
-        }.get()
-        var body = JSONText()
-        body.write("success", true)
-        body.write("value", Int64(bitPattern: bits))
         return .json(.ok, body.finished())
     }
 }

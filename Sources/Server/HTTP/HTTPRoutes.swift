@@ -1,7 +1,7 @@
 // What each path of the HTTP front end does:
 //
 //   POST      /set      {"key","value"}        {"success":true,"index":N}
-//   GET       /get      ?key=K                 {"key","value","found"}; 404 when there is no such key
+//   any       /get      ?key=K or {"key"}      {"key","value","found"}; 404 when there is no such key (GET and POST)
 //   any       /put      ?key=K&val=V           {"success":true,"index":N}      (GET, PUT and POST)
 //   any       /delete   {"key"} or ?key=K      {"success":true,"index":N}      (POST and DELETE)
 //   any       /session, /increment             see HTTPRoutes+Sessions
@@ -9,8 +9,8 @@
 //   GET       /hash     ?group=kv[&index=N]    {"group","applied","hash",...}; see HTTPRoutes+Hash
 //   /cluster and below: HTTPRoutes+Cluster.swift
 //
-// `/get` takes `consistency=lease` or `stale` too, the latter with `maxStaleness=<ms>`. A value that isn't UTF-8 is answered as `valueBase64` in place of `value`, and
-// `/set` takes `valueBase64` likewise. It must never answer success before the store has.
+// HEAD works where GET does and changes nothing, so not for `/put`. What keys and values look like: HTTPRoutes+Keys.swift. It must
+// never answer success before the store has, and never skip a field or parameter that it does not know.
 import Cluster
 import Foundation
 import HTTPTypes
@@ -21,10 +21,9 @@ import StrataNode
 
 /// Answers the requests; stateless but for what it was given.
 struct HTTPRoutes: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = HTTPRequestContext
 
-    /// A value may come escaped or as base64, which makes it longer.
-    static let bodyBytesMax = KeyValueLimits.valueBytesMax / 2 * 3 + KeyValueLimits.keyBytesMax
+    static let bodyBytesMax = HTTPBody.bytesMax
 
     let store: any KeyValueService
     let node: any NodeStatusService
@@ -32,9 +31,6 @@ struct HTTPRoutes: HTTPResponder {
     let cluster: (any ClusterAdministration & ClusterApplicants)?
     let metrics: @Sendable () -> String
     let pending: PendingRequests
-
-    /// Decoding changes nothing in a decoder, so one serves all requests.
-    private let decoder = JSONDecoder()
 
     init(
         store: any KeyValueService, node: any NodeStatusService, hashes: any StateHashService,
@@ -49,9 +45,9 @@ struct HTTPRoutes: HTTPResponder {
         self.pending = pending
     }
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+    func respond(to request: Request, context: HTTPRequestContext) async throws -> Response {
         do {
-            return try await route(request)
+            return try await route(request, context)
         } catch let problem as HTTPProblem {
             return problem.response
         } catch let error as RequestError {
@@ -59,31 +55,35 @@ struct HTTPRoutes: HTTPResponder {
         }
     }
 
-    private func route(_ request: Request) async throws -> Response {
-        switch (request.uri.path, request.method) {
-        case ("/get", .get): try await get(request)
-        case ("/set", .post): try await set(request)
-        case ("/put", .get), ("/put", .put), ("/put", .post): try await put(request)
-        case ("/delete", .post), ("/delete", .delete): try await delete(request)
-        case ("/increment", .put), ("/increment", .post): try await increment(request)
-        case ("/session", .post): try await openSession()
-        case ("/session", .delete): try await closeSession(request)
-        case ("/status", .get): status()
-        case ("/health", .get): health()
-        case ("/metrics", .get): exposition()
-        case ("/hash", .get): try await stateHash(request)
-        case ("/get", _), ("/status", _), ("/health", _), ("/metrics", _), ("/hash", _):
-            throw wrongMethod(request, "GET")
+    private func route(_ request: Request, _ context: HTTPRequestContext) async throws -> Response {
+        // The connection's handler leaves out the body of an answer to HEAD.
+        let method = request.method == .head && request.uri.path != "/put" ? .get : request.method
+        switch (request.uri.path, method) {
+        case ("/get", .get), ("/get", .post): return try await get(request, context)
+        case ("/set", .post): return try await set(request, context)
+        case ("/put", .get), ("/put", .put), ("/put", .post): return try await put(request)
+        case ("/delete", .post), ("/delete", .delete): return try await delete(request, context)
+        case ("/increment", .put), ("/increment", .post): return try await increment(request, context)
+        case ("/session", .post): return try await openSession(request)
+        case ("/session", .delete): return try await closeSession(request)
+        case ("/status", .get): return status()
+        case ("/health", .get): return health()
+        case ("/metrics", .get): return exposition()
+        case ("/hash", .get): return try await stateHash(request)
+        case ("/status", _), ("/health", _), ("/metrics", _), ("/hash", _):
+            throw wrongMethod(request, "GET, HEAD")
+        case ("/get", _): throw wrongMethod(request, "GET, HEAD, POST")
         case ("/set", _): throw wrongMethod(request, "POST")
         case ("/put", _): throw wrongMethod(request, "GET, PUT, POST")
         case ("/increment", _): throw wrongMethod(request, "PUT, POST")
         case ("/delete", _), ("/session", _): throw wrongMethod(request, "POST, DELETE")
-        case (let path, _) where path.hasPrefix("/cluster"): try await clusterRoute(request)
+        case (let path, _) where path == "/cluster" || path.hasPrefix("/cluster/"):
+            return try await clusterRoute(request, method, context)
         default:
             throw HTTPProblem(
                 status: .notFound,
                 sentence: "there is nothing at this path; try /get, /set, /put, /delete, /increment, /session, "
-                    + "/status, /health, /metrics or /hash")
+                    + "/status, /health, /metrics, /hash or /cluster")
         }
     }
 
@@ -91,104 +91,6 @@ struct HTTPRoutes: HTTPResponder {
         HTTPProblem(
             status: .methodNotAllowed, sentence: "\(request.uri.path) does not take \(request.method); use \(allowed)",
             headers: [.allow: allowed])
-    }
-}
-
-// MARK: - Keys and values
-
-extension HTTPRoutes {
-    private struct SetBody: Decodable {
-        var key: String
-        var value: String?
-        var valueBase64: String?
-        var client: UInt64?
-        var sequence: UInt64?
-        var acknowledged: UInt64?
-    }
-
-    private struct KeyBody: Decodable {
-        var key: String
-        var client: UInt64?
-        var sequence: UInt64?
-        var acknowledged: UInt64?
-    }
-
-    private func staleness(in parameters: QueryParameters) throws -> ReadConsistency {
-        guard let text = parameters.first("maxStaleness").map({ String(decoding: $0, as: UTF8.self) }) else {
-            return .stale
-        }
-        guard let milliseconds = UInt32(text), milliseconds > 0 else {
-            throw HTTPProblem.badRequest("'\(text)' is no maxStaleness; give milliseconds, such as 500")
-        }
-        return .bounded(milliseconds: milliseconds)
-    }
-
-    private func get(_ request: Request) async throws -> Response {
-        let parameters = try query(request)
-        let key = try required("key", in: parameters, example: "/get?key=name")
-        let consistency: ReadConsistency
-        switch parameters.first("consistency").map({ String(decoding: $0, as: UTF8.self) }) {
-        case nil, "linearizable"?: consistency = .linearizable
-        case "lease"?: consistency = .lease
-        case "stale"?: consistency = try staleness(in: parameters)
-        case let other?:
-            throw HTTPProblem.badRequest("'\(other)' is no consistency; use linearizable, lease or stale")
-        }
-        let value = try await pending.run(.read) { store.get(key: key, consistency: consistency, completion: $0) }.get()
-        var body = JSONText(capacity: key.count + (value?.count ?? 0) + 64)
-        body.write("key", bytes: key)
-        body.write("value", bytes: value ?? [])
-        body.write("found", value != nil)
-        return .json(value == nil ? .notFound : .ok, body.finished())
-    }
-
-    private func set(_ request: Request) async throws -> Response {
-        let example = #"{"key":"name","value":"x"}"#
-        let body: SetBody = try await json(request, example: example)
-        let value: [UInt8]
-        switch (body.value, body.valueBase64) {
-        case (let text?, nil): value = Array(text.utf8)
-        case (nil, let encoded?):
-            guard let data = Data(base64Encoded: encoded) else {
-                throw HTTPProblem.badRequest("'valueBase64' is not base64")
-            }
-            value = Array(data)
-        case (nil, nil): throw HTTPProblem.badRequest("the field 'value' is missing; send \(example)")
-        case (_?, _?): throw HTTPProblem.badRequest("give 'value' or 'valueBase64', not both")
-        }
-        let session = try SessionFields(
-            client: body.client, sequence: body.sequence, acknowledged: body.acknowledged
-        ).checked()
-        return try await write(.put(key: Array(body.key.utf8), value: value), session)
-    }
-
-    private func put(_ request: Request) async throws -> Response {
-        let parameters = try query(request)
-        let example = "/put?key=hello&val=world"
-        let key = try required("key", in: parameters, example: example)
-        let value = try required("val", in: parameters, example: example)
-        return try await write(.put(key: key, value: value), try session(parameters))
-    }
-
-    private func delete(_ request: Request) async throws -> Response {
-        let parameters = try query(request)
-        if let key = parameters.first("key") { return try await write(.delete(key: key), try session(parameters)) }
-        let body: KeyBody = try await json(request, example: #"{"key":"name"}"#)
-        let session = try SessionFields(
-            client: body.client, sequence: body.sequence, acknowledged: body.acknowledged
-        ).checked()
-        return try await write(.delete(key: Array(body.key.utf8)), session)
-    }
-
-    private func write(_ write: KeyValueWrite, _ session: WriteSequence?) async throws -> Response {
-        success(try await pending.run(.write) { store.write(write, session: session, completion: $0) }.get())
-    }
-
-    private func success(_ index: UInt64) -> Response {
-        var body = JSONText()
-        body.write("success", true)
-        body.write("index", index)
-        return .json(.ok, body.finished())
     }
 }
 
@@ -238,52 +140,35 @@ extension HTTPRoutes {
 // MARK: - Reading requests
 
 extension HTTPRoutes {
-    func query(_ request: Request) throws(HTTPProblem) -> QueryParameters {
+    /// The parameters of a query. One that the route does not know, or that stands twice, is refused.
+    /// - Parameter known: those of the route.
+    func query(_ request: Request, known: [String]) throws(HTTPProblem) -> QueryParameters {
         guard let parameters = QueryParameters(request.uri.query) else {
             throw .badRequest("the query has a broken percent escape; write % as %25")
+        }
+        let names = parameters.names
+        for (place, name) in names.enumerated() {
+            guard known.contains(name) else {
+                throw .badRequest("the parameter '\(name)' is not known here; \(NearestName.hint(name, in: known))")
+            }
+            guard !names[..<place].contains(name) else {
+                throw .badRequest("the parameter '\(name)' stands twice; give it once")
+            }
         }
         return parameters
     }
 
-    func required(
-        _ name: String, in parameters: QueryParameters, example: String
-    ) throws(HTTPProblem) -> [UInt8] {
-        guard let value = parameters.first(name) else {
-            throw .badRequest("the parameter '\(name)' is missing; write \(example)")
-        }
-        return value
+    /// A parameter that is a word; nil when it isn't there.
+    func word(_ name: String, in parameters: QueryParameters) -> String? {
+        parameters.first(name).map { String(decoding: $0, as: UTF8.self) }
     }
 
-    private static let numbers = ["client", "sequence", "acknowledged"]
-
-    /// Reads a JSON body; the sentence of a failure names the field that is wrong.
-    func json<Value: Decodable>(_ request: Request, example: String) async throws -> Value {
-        let tooLong = HTTPProblem(
-            status: .contentTooLarge,
-            sentence: "the body is longer than \(Self.bodyBytesMax) bytes; a value has at most "
-                + "\(KeyValueLimits.valueBytesMax)")
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > Self.bodyBytesMax {
-            throw tooLong
+    /// A parameter that is a number; nil when it isn't there.
+    func number(_ name: String, in parameters: QueryParameters) throws(HTTPProblem) -> UInt64? {
+        guard let text = word(name, in: parameters) else { return nil }
+        guard let number = UInt64(text) else {
+            throw .badRequest("the parameter '\(name)' must be a number, not '\(text)'")
         }
-        let body: ByteBuffer
-        do {
-            body = try await request.body.collect(upTo: Self.bodyBytesMax)
-        } catch is NIOTooManyBytesError {
-            throw tooLong
-        }
-        do {
-            return try decoder.decode(Value.self, from: Data(body.readableBytesView))
-        } catch DecodingError.keyNotFound(let field, _) {
-            throw HTTPProblem.badRequest("the field '\(field.stringValue)' is missing; send \(example)")
-        } catch DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context) {
-            let field = context.codingPath.last?.stringValue
-            throw HTTPProblem.badRequest(
-                field.map {
-                    "the field '\($0)' must be \(Self.numbers.contains($0) ? "a number" : "a string"); send \(example)"
-                }
-                    ?? "the body must be a JSON object; send \(example)")
-        } catch is DecodingError {
-            throw HTTPProblem.badRequest("the body is not JSON; send \(example)")
-        }
+        return number
     }
 }

@@ -2,9 +2,11 @@
 // run and ends, after the requests in flight, when the group that runs it shuts down.
 import Cluster
 import Hummingbird
+import HummingbirdCore
 import KeyValue
 import Logging
 import NIOCore
+import NIOHTTPTypesHTTP1
 import ServiceLifecycle
 import StrataNode
 
@@ -36,7 +38,7 @@ struct HTTPServer: Service {
         application = Application(
             responder: HTTPRoutes(
                 store: store, node: node, hashes: hashes, cluster: cluster, metrics: metrics, pending: pending),
-            server: .http1(configuration: .init(idleTimeout: .seconds(Self.idleSecondsMax))),
+            server: HTTPServerBuilder { HTTPConnections(responder: $0) },
             configuration: configuration,
             onServerRunning: { channel in
                 // Fails only on a channel that is closed already.
@@ -54,5 +56,34 @@ struct HTTPServer: Service {
         } catch let error as IOError {
             throw address.unusable(by: "HTTP", because: error, option: "--http")
         }
+    }
+}
+
+/// Hummingbird's HTTP/1 with ``HTTPConnectionHandler`` on every connection.
+private struct HTTPConnections: ServerChildChannel {
+    private let http: HTTP1Channel
+
+    init(responder: @escaping HTTPChannelHandler.Responder) {
+        http = HTTP1Channel(
+            responder: responder,
+            configuration: .init(
+                idleTimeout: .seconds(HTTPServer.idleSecondsMax),
+                httpDecoderConfiguration: .init(
+                    maxHeaderFieldSize: HTTPConnectionHandler.headFieldBytesMax,
+                    maxHeaderListSize: HTTPConnectionHandler.headBytesMax,
+                    maxHeaderFieldCount: HTTPConnectionHandler.headFieldsMax)))
+    }
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<HTTP1Channel.Value> {
+        http.setup(channel: channel, logger: logger).flatMapThrowing { value in
+            let pipeline = channel.pipeline.syncOperations
+            let codec = try pipeline.handler(type: HTTP1ToHTTPServerCodec.self)
+            try pipeline.addHandler(HTTPConnectionHandler(), position: .before(codec))
+            return value
+        }
+    }
+
+    func handle(value: HTTP1Channel.Value, logger: Logger) async {
+        await http.handle(value: value, logger: logger)
     }
 }

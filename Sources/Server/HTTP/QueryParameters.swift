@@ -25,6 +25,9 @@ struct QueryParameters {
         pairs.first { $0.name.elementsEqual(name.utf8) }?.value
     }
 
+    /// The names, in the order of the query.
+    var names: [String] { pairs.map { String(decoding: $0.name, as: UTF8.self) } }
+
     private static func decoded(_ text: Substring.UTF8View) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count)

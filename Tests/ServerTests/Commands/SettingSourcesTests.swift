@@ -121,7 +121,7 @@ import Testing
 
     @Test(arguments: [
         ("STRATA_PEER", ":2", "did you mean 'STRATA_PEERS'"), ("STRATA_ADRESS", ":2", "did you mean 'STRATA_ADDRESS'"),
-        ("STRATA_PEERPORT", "2", "did you mean 'STRATA_PEER_PORT'"), ("STRATA_", "2", "known are"),
+        ("STRATA_PEERPORT", "2", "did you mean 'STRATA_PEER_PORT'"), ("STRATA_XYZZYXYZZY", "2", "known are"),
         ("STRATA_JOIN", "yes", "true or false"), ("STRATA_JOIN", "", "true or false"),
         ("STRATA_PEER_PORT", "70000", "0 to 65535"), ("STRATA_PORT", "-1", "0 to 65535"),
         ("STRATA_ADDRESS", "nowhere", "host:port"), ("STRATA_LOG_LEVEL", "INFO", "one of"),
