@@ -133,11 +133,11 @@ public final class PartitionMachine: StateMachine {
     }
 
     public func validate(_ payload: [UInt8]) -> RequestError? {
-        do throws(RecordsError) {
-            _ = try RecordBatchView(validating: payload)
+        do throws(RequestError) {
+            _ = try BrokerLimits.check(batch: payload)
             return nil
         } catch {
-            return .invalid(.corruptBatch, "the record batch is malformed: \(error)")
+            return error
         }
     }
 
