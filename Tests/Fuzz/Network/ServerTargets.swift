@@ -78,9 +78,12 @@ func serverTargets() -> [FuzzTarget] {
                 bytes.put(UInt32(bytes.count - 12).byteSwapped, at: 8)
                 bytes.put(crc(bytes[21...]).byteSwapped, at: 17)
             }
-            let fetched = FetchedBatches(
-                bytes: golden + bytes, nextOffset: mutator.next(), highWatermark: mutator.next(), logStartOffset: 0)
-            _ = try fetched.entries(from: mutator.number(near: 1))
+            let offset = mutator.number(near: 1)
+            for view in try RecordBatchView.batches(in: golden + bytes) {
+                for record in try view.records() where record.offset >= offset {
+                    _ = Strata_V1_LogEntry(record, highWatermark: mutator.next())
+                }
+            }
         },
     ]
 }
