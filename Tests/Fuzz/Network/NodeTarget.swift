@@ -279,6 +279,9 @@ private final class FuzzNode: HostEnvironment {
             manifest.point.term = mutator.number(near: group.core.term)
             manifest.nextOffset = mutator.number(near: 0)
             manifest.files[0].byteCount = mutator.number(near: 9)
+            // What whole files hold is believed of a leader: files that are no store end the node when they take the place of
+            // its own. So none is ever whole here.
+            manifest.files[0].checksum = 1
             content = .offer(term: mutator.number(near: group.core.term &+ 1), manifest)
         }
         if case .want = content { content = .want([WantedFile(file: 0, offset: mutator.number(near: 0))]) }
