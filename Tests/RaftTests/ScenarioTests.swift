@@ -26,7 +26,7 @@ private func scenarios() -> [String] {
     /// At least one for each edge case of Docs/Raft.md.
     @Test func coverEveryEdgeCase() {
         let names = scenarios()
-        for number in 1...22 {
+        for number in 1...24 {
             let prefix = number < 10 ? "0\(number)-" : "\(number)-"
             #expect(names.contains { $0.hasPrefix(prefix) }, "edge case \(number)")
         }
