@@ -6,8 +6,8 @@ import Synchronization
 enum LinkCut: Hashable, Sendable {
     /// Bytes wait and arrive at the moment of healing: kinder than a network.
     case held
-    /// As a network that drops packets: nothing is closed, and what met the cut goes on only when a kernel would have
-    /// sent it again, which after a long cut is long after the healing.
+    /// A network that drops packets: nothing is closed, nothing is acknowledged, attempts to connect hang, and what met
+    /// the cut goes on when the sender's kernel sends it again, which after a long cut is long after the healing.
     case blackHole
     /// Connections end at once, and none can be made.
     case closed
@@ -21,14 +21,17 @@ struct LinkRules: Hashable, Sendable {
     /// The delay of each piece is up to this much longer or shorter.
     var jitterNanoseconds: UInt64 = 0
     /// Of a million pieces of up to 64 KiB, how many are lost: the stream stands still until they would have been sent
-    /// again, one round trip and ``Retransmission/streamNanoseconds`` later.
+    /// again, one round trip and ``retransmissionNanoseconds`` later.
     var lossPerMillion = 0
     /// Of a million pieces of up to 64 KiB, how many break the connection that they are on.
     var resetsPerMillion = 0
 
     var isCut: Bool { cut != nil }
     /// How much longer a lost piece takes.
-    var lossNanoseconds: UInt64 { 2 * delayNanoseconds + Retransmission.streamNanoseconds }
+    var lossNanoseconds: UInt64 { 2 * delayNanoseconds + Self.retransmissionNanoseconds }
+
+    /// The shortest time after which a kernel sends again: Linux's TCP_RTO_MIN.
+    static let retransmissionNanoseconds: UInt64 = 200_000_000
 
     /// How long a piece is on its way, unless those before it take longer.
     func delay(_ random: inout SeededRandom) -> UInt64 {

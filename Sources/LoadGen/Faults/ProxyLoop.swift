@@ -20,13 +20,6 @@ struct ProxyLoop: ~Copyable {
         var waitingBytes = 0
         var sourceEnded = false
         var isShut = false
-        /// When the first byte met the black hole that it is in.
-        var lostAt: UInt64?
-        /// Nothing is delivered before this: until then nobody has sent the lost bytes again.
-        var resumesAt: UInt64 = 0
-
-        /// Whether the end of the stream, or a piece, waits to be delivered.
-        var isWaiting: Bool { !pieces.isEmpty || (sourceEnded && !isShut) }
     }
 
     private enum Phase {
@@ -43,11 +36,8 @@ struct ProxyLoop: ~Copyable {
         var sockets: [Int32]
         var flows: [Flow]
         var phase = Phase.held
-        var acceptedAt: UInt64
-        /// It was called for while a direction was a black hole.
-        var isLost = false
-        /// When its server is called.
-        var callsAt: UInt64 = 0
+        /// Sockets that lose what comes for them: the way from their node is a black hole.
+        var areDeaf = [false, false]
     }
 
     private static var waitingBytesMax: Int { 4 << 20 }
@@ -60,6 +50,8 @@ struct ProxyLoop: ~Copyable {
     private let links: [ProxyLink]
     private let listeners: [Int32]
     private let waking: Int32
+    /// Of the listeners: nothing reaches those of a black hole.
+    private var areDeaf: [Bool]
     private var connections: [Connection] = []
     private var random: SeededRandom
     private var buffer = [UInt8](repeating: 0, count: ProxyLoop.pieceBytes)
@@ -68,6 +60,7 @@ struct ProxyLoop: ~Copyable {
 
     init(_ links: [ProxyLink], listeners: [Int32], waking: Int32, seed: UInt64, bytes: LinkBytes) {
         self.bytes = bytes
+        areDeaf = links.map { _ in false }
         self.links = links
         self.listeners = listeners
         self.waking = waking
@@ -79,7 +72,7 @@ struct ProxyLoop: ~Copyable {
     mutating func turn(_ current: () -> [[LinkRules]]?) -> Bool {
         guard var rules = current() else { return false }
         now = MonotonicClock.now()
-        for index in connections.indices { obey(index, rules) }
+        obey(rules)
         connections.removeAll { $0.phase == .closed }
         var polls = [pollfd(fd: waking, events: Int16(POLLIN), revents: 0)]
         polls += listeners.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
@@ -101,7 +94,7 @@ struct ProxyLoop: ~Copyable {
         for (number, owner) in owners.enumerated() where polls[first + number].revents != 0 {
             handle(owner.connection, owner.side, rules)
         }
-        for index in connections.indices { obey(index, rules) }
+        obey(rules)
         for index in connections.indices where connections[index].phase == .open { deliver(index, rules) }
         for link in links.indices where polls[1 + link].revents != 0 { accept(link) }
         connections.removeAll { $0.phase == .closed }
@@ -126,48 +119,47 @@ struct ProxyLoop: ~Copyable {
         var events: Int32 = 0
         if isReadable(connection.flows[side], rules) { events |= POLLIN }
         let incoming = connection.flows[1 - side]
-        if let piece = incoming.pieces.first, max(piece.due, incoming.resumesAt) <= now, !isCut(incoming, rules) {
+        if let piece = incoming.pieces.first, piece.due <= now, !isCut(incoming, rules) {
             events |= POLLOUT
         }
         return Int16(events)
     }
 
-    /// A black hole is read from as well: when the first byte met it decides when the stream goes on.
     private func isReadable(_ flow: Flow, _ rules: [[LinkRules]]) -> Bool {
-        guard !flow.sourceEnded, flow.waitingBytes < Self.waitingBytesMax else { return false }
-        let cut = rules[flow.from][flow.to].cut
-        return cut == nil || cut == .blackHole
+        !flow.sourceEnded && flow.waitingBytes < Self.waitingBytesMax && !isCut(flow, rules)
     }
 
-    /// Milliseconds until the next delayed piece is due, a stream goes on, or a server is called.
+    /// Milliseconds until the next delayed piece is due.
     private func pause(_ rules: [[LinkRules]]) -> Int32 {
         var pause = Self.pauseMillisecondsMax
-        func wait(until moment: UInt64) {
-            if moment > now { pause = min(pause, Int32(clamping: (moment - now + 999_999) / 1_000_000)) }
-        }
         for connection in connections {
-            if connection.phase == .held { wait(until: connection.callsAt) }
-            for flow in connection.flows where flow.isWaiting && !isCut(flow, rules) {
-                wait(until: max(flow.pieces.first?.due ?? 0, flow.resumesAt))
+            for flow in connection.flows where !isCut(flow, rules) {
+                guard let due = flow.pieces.first?.due, due > now else { continue }
+                pause = min(pause, Int32(clamping: (due - now + 999_999) / 1_000_000))
             }
         }
         return pause
     }
 
-    /// Applies what the rules say about a connection as a whole: ends it, notes what a black hole took, calls its
-    /// server.
+    /// Applies what the rules say about links and connections as a whole: a black hole makes sockets deaf, a closing
+    /// cut ends connections, and where nothing is cut servers are called.
+    private mutating func obey(_ rules: [[LinkRules]]) {
+        for link in links.indices {
+            let isDeaf = [rules[links[link].from][links[link].to], rules[links[link].to][links[link].from]]
+                .contains { $0.cut == .blackHole }
+            if isDeaf != areDeaf[link], Deafness.set(isDeaf, on: listeners[link]) { areDeaf[link] = isDeaf }
+        }
+        for index in connections.indices { obey(index, rules) }
+    }
+
     private mutating func obey(_ index: Int, _ rules: [[LinkRules]]) {
-        let cuts = connections[index].flows.map { rules[$0.from][$0.to].cut }
         guard connections[index].phase != .closed else { return }
+        let cuts = connections[index].flows.map { rules[$0.from][$0.to].cut }
         if cuts.contains(.closed) { return end(index) }
-        for side in 0..<2 where connections[index].phase == .open {
-            let flow = connections[index].flows[side]
-            if cuts[side] == .blackHole {
-                if flow.isWaiting, flow.lostAt == nil { connections[index].flows[side].lostAt = now }
-            } else if let lost = flow.lostAt, cuts[side] == nil {
-                connections[index].flows[side].lostAt = nil
-                connections[index].flows[side].resumesAt = Retransmission.next(
-                    ofLoss: lost, firstPause: Retransmission.streamNanoseconds, notBefore: now)
+        for side in 0..<2 where connections[index].sockets[side] >= 0 {
+            let isDeaf = cuts[side] == .blackHole
+            if isDeaf != connections[index].areDeaf[side], Deafness.set(isDeaf, on: connections[index].sockets[side]) {
+                connections[index].areDeaf[side] = isDeaf
             }
         }
         if connections[index].phase == .held { call(index, cuts) }
@@ -189,24 +181,14 @@ struct ProxyLoop: ~Copyable {
         let (from, to) = (links[link].from, links[link].to)
         connections.append(
             Connection(
-                link: link, sockets: [socket, -1], flows: [Flow(from: from, to: to), Flow(from: to, to: from)],
-                acceptedAt: now))
+                link: link, sockets: [socket, -1], flows: [Flow(from: from, to: to), Flow(from: to, to: from)]))
     }
 
-    /// Calls the server of a connection as soon as no direction is cut; behind a black hole at the moment at which a
-    /// kernel would have asked again. Never for a caller that has given up meanwhile.
+    /// Calls the server of a connection as soon as no direction is cut, but never for a caller that has given up
+    /// meanwhile.
     private mutating func call(_ index: Int, _ cuts: [LinkCut?]) {
         if hasLeft(connections[index].sockets[0]) { return end(index) }
-        if cuts.contains(where: { $0 != nil }) {
-            if cuts.contains(.blackHole) { connections[index].isLost = true }
-            return
-        }
-        if connections[index].isLost {
-            connections[index].isLost = false
-            connections[index].callsAt = Retransmission.next(
-                ofLoss: connections[index].acceptedAt, firstPause: Retransmission.connectNanoseconds, notBefore: now)
-        }
-        guard connections[index].callsAt <= now else { return }
+        guard cuts.allSatisfy({ $0 == nil }) else { return }
         let socket = links[connections[index].link].target.beginConnect()
         connections[index].sockets[1] = socket
         connections[index].phase = .connecting
@@ -248,9 +230,7 @@ struct ProxyLoop: ~Copyable {
     /// Writes what is due, and passes on the end of a stream.
     private mutating func deliver(_ index: Int, _ rules: [[LinkRules]]) {
         for side in 0..<2 {
-            guard !isCut(connections[index].flows[side], rules), connections[index].flows[side].resumesAt <= now else {
-                continue
-            }
+            guard !isCut(connections[index].flows[side], rules) else { continue }
             guard deliver(index, side) else { return end(index) }
             let flow = connections[index].flows[side]
             if flow.sourceEnded, flow.pieces.isEmpty, !flow.isShut {

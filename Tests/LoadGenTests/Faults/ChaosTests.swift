@@ -64,26 +64,6 @@ import Testing
         }
     }
 
-    /// 0.2 s, then twice as long each time: cut for 27 s, a stream goes on after 51 s. A first packet: 1 s, 3 s, 7 s.
-    @Test func lostBytesAreSentAgainWhenAKernelWould() {
-        let second: UInt64 = 1_000_000_000
-        func stream(_ healed: UInt64) -> UInt64 {
-            Retransmission.next(
-                ofLoss: 5 * second, firstPause: Retransmission.streamNanoseconds, notBefore: 5 * second + healed)
-                - 5 * second
-        }
-        #expect(stream(0) == second / 5)
-        #expect(stream(second / 5) == second / 5)
-        #expect(stream(second / 2) == 3 * second / 5)
-        #expect(stream(27 * second) == 51 * second)
-        func connection(_ healed: UInt64) -> UInt64 {
-            Retransmission.next(ofLoss: 0, firstPause: Retransmission.connectNanoseconds, notBefore: healed)
-        }
-        #expect([0, 2, 4].map { connection($0 * second) / second } == [1, 3, 7])
-        // The pause stops growing: 127 s, then 247 s, and so on.
-        #expect(connection(200 * second) == 247 * second)
-    }
-
     @Test func aLossyLineIsLateByTheSaidTimes() {
         var rules = LinkRules()
         rules.delayNanoseconds = 100_000_000
