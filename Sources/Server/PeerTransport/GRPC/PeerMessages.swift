@@ -12,8 +12,8 @@ extension Strata_V1_PeerIdentity {
     init(_ directory: PeerDirectory, _ disclosure: PeerDisclosure) {
         self.init()
         protocolVersion = peerProtocolVersion
-        featureLevel = FeatureLevel.supported
         guard let view = directory.view(disclosure) else { return }
+        featureLevel = FeatureLevel.supported
         tcpPort = UInt32(directory.tcpPort)
         nodeID = view.member.name
         incarnation = view.member.incarnation
