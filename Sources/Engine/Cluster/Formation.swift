@@ -56,16 +56,18 @@ public struct FormedCluster: Hashable, Sendable {
         membership.removed.contains { $0.name == member.name && $0.incarnation == member.incarnation }
     }
 
-    /// What a refused node is told: that it does not belong, and what its operator may have got wrong. One sentence for
-    /// every reason and without names or ids, so that a stranger learns nothing from it; the reason itself is for the log.
-    public static let strangerSentence =
-        "it is no member of the cluster that answers there: the address may be wrong, the node may have to be started with "
-        + "--join and added, or its data folder was wiped or replaced; the log of the node that answered says which"
+    /// What a refused node is told: that it does not belong, and what its operator may have got wrong. The same for every
+    /// reason, and without a name or id but the caller's own, so that a stranger learns nothing; the reason is for the log.
+    static func strangerSentence(to name: String) -> String {
+        "\(name) is not a member of cluster (whose id is told to members only): the address may be wrong; or the node has to be "
+            + "started with --join and added; or it comes with another data folder than the member that it was, wiped or "
+            + "replaced; the log of the node that answered says which"
+    }
 
     /// What the caller of a refused handshake is told. One that was a member with this data folder hears of its removal.
     public func told(_ view: PeerView) -> String? {
         guard let refusal = refusal(of: view) else { return nil }
-        return hasRemoved(view.member) ? refusal : Self.strangerSentence
+        return hasRemoved(view.member) ? refusal : Self.strangerSentence(to: view.member.name)
     }
 
     /// Why a node may not talk to this cluster, for the log; nil when it may. The check is against mistakes: whoever knows
@@ -158,7 +160,7 @@ public struct Formation: Sendable {
             return "it expects \(view.expected) nodes and the node there expects \(expected); name the same nodes in "
                 + "--peers everywhere"
         }
-        return FormedCluster.strangerSentence
+        return FormedCluster.strangerSentence(to: view.member.name)
     }
 
     /// The cluster, once every expected node has said that it knows exactly the same nodes, or one that has already formed
