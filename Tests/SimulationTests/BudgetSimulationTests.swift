@@ -47,8 +47,9 @@ import Testing
         }
         machine.partitionsMax = 10
         #expect(machine.validate(ControllerCommand.createTopic(name: "t", partitions: 10).encoded) == nil)
-        guard case .invalid(.invalidPartitions, let why)? = machine.validate(
-            ControllerCommand.createTopic(name: "t", partitions: 11).encoded)
+        guard
+            case .invalid(.invalidPartitions, let why)? = machine.validate(
+                ControllerCommand.createTopic(name: "t", partitions: 11).encoded)
         else {
             Issue.record("a topic beyond the budget is refused")
             return
@@ -63,7 +64,8 @@ import Testing
         let hashes = try #require(node.stateHash)
         let answers = Mutex<[Result<GroupStateHash, RequestError>]>([])
         for _ in 0..<20 {
-            hashes.stateHash(group: .keyValue, index: nil, from: nil) { result in answers.withLock { $0.append(result) } }
+            hashes.stateHash(group: .keyValue, index: nil, from: nil) { result in answers.withLock { $0.append(result) }
+            }
         }
         cluster.world.run(for: Self.second)
         let all = answers.withLock { $0 }

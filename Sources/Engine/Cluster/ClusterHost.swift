@@ -127,6 +127,7 @@ public final class ClusterHost {
             durability: durability, readContextSeed: (seed >> 32) << 32)
         group.schedule = schedule
         group.counters = inbox.counters
+        group.diagnostics = inbox.diagnostics
         prepareSnapshots(of: group)
         schedule.touch(group)
         groups.append(group)

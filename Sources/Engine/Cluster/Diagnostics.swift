@@ -26,6 +26,8 @@ public final class Diagnostics: Sendable {
         case checkpointFailed = "checkpoint_failed"
         /// A piece of a snapshot could not be read, written or installed.
         case snapshotFailed = "snapshot_failed"
+        /// Entries of a log could not be read back, for a follower or for the state machine.
+        case logReadFailed = "log_read_failed"
         /// A log could not be cut at the front.
         case trimFailed = "trim_failed"
         /// A batch of a peer could not be decoded and was dropped.
@@ -41,7 +43,8 @@ public final class Diagnostics: Sendable {
         public var severity: Severity {
             switch self {
             case .droppedPeerMessage, .trimFailed: .notice
-            case .tornTail, .unreadableCommand, .undecodableBatch, .checkpointFailed, .snapshotFailed, .acceptFailed:
+            case .tornTail, .unreadableCommand, .undecodableBatch, .checkpointFailed, .snapshotFailed, .logReadFailed,
+                .acceptFailed:
                 .warning
             case .damagedReplica, .groupUnavailable, .maintenanceStalled: .error
             }

@@ -11,6 +11,7 @@ extension Group {
     func applyCommitted(
         now: UInt64, environment: any HostEnvironment, outbox: Outbox
     ) throws(StateMachineFailure) -> Bool {
+        if let trouble { throw trouble }
         // Only what is on this node's own disk: the store may persist its applied index, and a log that ends before it would
         // have forgotten entries that the store already holds.
         let target = min(commit, core.durableIndex)
@@ -85,6 +86,9 @@ extension Group {
         switch result.fetch.purpose {
         case .replication:
             replicationFetchOutstanding = false
+            if let failure = result.failure {
+                diagnostics?.report(.logReadFailed, "\(id): entries for a follower can't be read: \(failure)")
+            }
             // Frames of before a truncation or a snapshot may be void by now.
             if result.failure == nil, let last = result.frames.headers.last, core.term(at: last.index) == last.term {
                 catchUp.insert(result.frames)
@@ -94,6 +98,9 @@ extension Group {
             applyFetchOutstanding = false
             // A snapshot may have come in between, and taken the entries away.
             if snapshots != nil, snapshots?.isInstalling == true || result.fetch.from <= applied { return }
+            if let failure = result.failure {
+                diagnostics?.report(.logReadFailed, "\(id): committed entries can't be read: \(failure)")
+            }
             if let failure = result.failure { throw StateMachineFailure(failure, scope: result.scope) }
             guard machine.replay == .lastEntry else {
                 applyBuffer = result.frames

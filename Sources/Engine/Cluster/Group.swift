@@ -64,6 +64,10 @@ final class Group {
     /// Who decides which groups a turn looks at; see ``GroupSchedule`` for the two flags.
     unowned var schedule: GroupSchedule?
     unowned var counters: HostCounters?
+    /// Where trouble is reported that no request waits for.
+    unowned var diagnostics: Diagnostics?
+    /// Why the group can't go on, found where nothing could be thrown.
+    var trouble: StateMachineFailure?
     var isDirty = false
     var isAwake = false
     /// Nil for a machine without files of its own.
@@ -188,9 +192,14 @@ final class Group {
     private func truncateMemory(from index: LogIndex) {
         if let header = tail.header(at: index) {
             nextOffset = header.baseOffset
-        } else if let header = try? log.header(at: index) {
+        } else {
             // Rare: only entries of before a restart can be void and yet not be in memory.
-            nextOffset = header.baseOffset
+            do throws(SegmentedLogError) {
+                if let header = try log.header(at: index) { nextOffset = header.baseOffset }
+            } catch {
+                // Without it records would get offsets that others have.
+                trouble = StateMachineFailure("\(error)", scope: FailureScope(reading: error))
+            }
         }
         tail.truncate(from: index)
         catchUp.truncate(from: index)

@@ -38,6 +38,8 @@ final class PeerNetwork: PeerTransport {
     private let logger: Logger
     private let connections = Mutex<[NodeID: Connection]>([:])
     private let connecting = Mutex<Set<ListenAddress>>([])
+    private let sends = Atomic<UInt64>(0)
+    private let droppedBefore = Atomic<UInt64>(0)
     /// Told when a formed cluster refuses this node, which can't heal by waiting.
     private let refused: @Sendable (String) -> Void
 
@@ -56,6 +58,18 @@ final class PeerNetwork: PeerTransport {
 
     func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
         connections.withLock { $0[peer]?.channel }?.push(messages, lane: lane)
+        if sends.wrappingAdd(1, ordering: .relaxed).newValue.isMultiple(of: Self.sendsPerLook) { reportDrops() }
+    }
+
+    /// Batches sent between two looks at what was dropped: asking each time would cost every send a lock.
+    private static let sendsPerLook: UInt64 = 64
+
+    private func reportDrops() {
+        let now = dropped
+        let before = droppedBefore.exchange(now, ordering: .relaxed)
+        guard now > before else { return }
+        inbox.diagnostics.report(
+            .droppedPeerMessage, "queues to peers were full: \(now - before) batches of messages were dropped")
     }
 
     func canReach(_ peer: NodeID) -> Bool { connections.withLock { $0[peer] != nil } }

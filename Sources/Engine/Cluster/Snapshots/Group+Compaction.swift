@@ -54,6 +54,7 @@ extension Group {
         guard let snapshots else { return }
         snapshots.isTrimming = false
         // A failure costs space only; the next look tries again.
+        if let failure { diagnostics?.report(.trimFailed, "\(id): the log can't be cut at the front: \(failure)") }
         let dropped = log.firstIndex - 1
         history.fold(through: min(dropped, applied))
         guard dropped > core.snapshot.index, !snapshots.isInstalling else { return }
@@ -74,7 +75,11 @@ extension Group {
             switch message.content {
             case .want(let files): answered(files, now: now)
             case .received(let count): acknowledged(count, now: now)
-            case .finished(let index, _): endSending(index: index, now: now, outbox: outbox)
+            case .finished(let index, let reason):
+                if index == 0 {
+                    diagnostics?.report(.snapshotFailed, "\(id): member \(peer) did not take the snapshot: \(reason)")
+                }
+                endSending(index: index, now: now, outbox: outbox)
             default: break
             }
         }

@@ -194,6 +194,7 @@ extension Group {
 
     private func failReceiving(_ reason: String, now: UInt64, outbox: Outbox) {
         guard let snapshots, let incoming = snapshots.incoming else { return }
+        diagnostics?.report(.snapshotFailed, "\(id): a snapshot can't be received: \(reason)")
         snapshots.incoming = nil
         snapshots.leftoversSince = now
         snapshots.counters.noteFailed()
@@ -205,6 +206,7 @@ extension Group {
         guard let snapshots, let incoming = snapshots.incoming, incoming.phase == .receiving,
             now >= incoming.lastHeard + 2 * snapshots.settings.timeout
         else { return }
+        diagnostics?.report(.snapshotFailed, "\(id): member \(incoming.peer) fell silent while it sent a snapshot")
         snapshots.incoming = nil
         snapshots.leftoversSince = now
         snapshots.counters.noteFailed()

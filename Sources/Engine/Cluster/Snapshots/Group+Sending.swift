@@ -28,6 +28,8 @@ extension Group {
         }
         if let outgoing = snapshots.outgoing {
             if now >= outgoing.lastHeard + snapshots.settings.timeout {
+                diagnostics?.report(
+                    .snapshotFailed, "\(id): member \(outgoing.peer) fell silent while it was sent a snapshot")
                 endSending(index: 0, now: now, outbox: outbox)
             } else if now >= max(outgoing.lastHeard, outgoing.lastOffer) + snapshots.settings.retryInterval {
                 offer(now: now, outbox: outbox)
@@ -89,7 +91,8 @@ extension Group {
                 membership: history.membership(asOf: made.point.index), files: made.files)
             snapshots.checkpoint = KeptCheckpoint(folder: made.folder, manifest: manifest, usedAt: now)
             startSending(now: now, outbox: outbox)
-        case .failure:
+        case .failure(let failure):
+            diagnostics?.report(.checkpointFailed, "\(id): no checkpoint could be made for a snapshot: \(failure)")
             let waiting = snapshots.waiting
             snapshots.waiting = []
             for peer in waiting {
@@ -189,7 +192,8 @@ extension Group {
         case .success(let count):
             snapshots.counters.note(sentBytes: count)
             outbox.noteSent(count)
-        case .failure:
+        case .failure(let failure):
+            diagnostics?.report(.snapshotFailed, "\(id): a piece of a snapshot can't be read: \(failure)")
             guard let outgoing = snapshots.outgoing, outgoing.transfer == transfer, outgoing.attempt == attempt else {
                 return
             }
@@ -215,10 +219,15 @@ extension Group {
     func removeLater(_ folder: String) {
         guard let snapshots else { return }
         let fileSystem = snapshots.store.fileSystem
+        let diagnostics = diagnostics
         snapshots.works.append(
             SnapshotWork(group: id) {
                 // What stays is removed by the next checkpoint or the next start.
-                try? fileSystem.removeTree(folder)
+                do throws(FileIOError) {
+                    try fileSystem.removeTree(folder)
+                } catch {
+                    diagnostics?.report(.trimFailed, "\(folder) can't be removed and takes space: \(error)")
+                }
                 return SnapshotOutcome(content: .removed)
             })
     }
