@@ -17,7 +17,7 @@ struct NodeStack {
         let metrics = NodeMetrics(switches: switches)
         let directory = PeerDirectory(
             member: member, expected: configuration.peers.count + 1, isJoining: configuration.isJoining,
-            formed: folder.identity.cluster)
+            timing: configuration.timing, formed: folder.identity.cluster)
         let runtime = NodeRuntime(logger: logger, metrics: metrics, fileSystem: fileSystem)
         let gate = ServiceGate(directory: directory)
         let fatal = FatalSignal(logger: logger)

@@ -60,6 +60,12 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(name: .customLong("stall-limit"), help: ArgumentHelp(Setting.stallLimit.help))
     var stallLimit: String?
 
+    @Option(name: .customLong("heartbeat-interval"), help: ArgumentHelp(Setting.heartbeatInterval.help))
+    var heartbeatInterval: String?
+
+    @Option(name: .customLong("election-timeout"), help: ArgumentHelp(Setting.electionTimeout.help))
+    var electionTimeout: String?
+
     @Option(name: .customLong("log-retained"), help: ArgumentHelp(Setting.logRetained.help))
     var logRetained: String?
 
@@ -147,6 +153,7 @@ struct ServeCommand: AsyncParsableCommand {
             (.id, id), (.address, address), (.port, port.map(String.init)), (.http, http), (.resp, resp),
             (.peers, peers), (.peerPort, peerPort), (.join, join ? "true" : nil), (.transport, transport),
             (.engine, engine), (.io, io), (.allocator, allocator), (.leases, leases), (.stallLimit, stallLimit),
+            (.heartbeatInterval, heartbeatInterval), (.electionTimeout, electionTimeout),
             (.logRetained, logRetained), (.snapshotRate, snapshotRate), (.fault, fault), (.data, data),
             (.logLevel, logLevel),
         ]

@@ -282,7 +282,11 @@ final class SimulatedCluster {
     let snapshots: SnapshotSettings?
     private(set) var nodes: [SimulatedNode] = []
     var lossProbability = 0.0
+    var delayMin: UInt64 = 50_000
     var delayMax: UInt64 = 2_000_000
+    /// As over TCP: what was sent later arrives later, and what is lost is sent again after this time; 0: it stays lost.
+    var resendDelay: UInt64 = 0
+    private var arrivals: [String: UInt64] = [:]
     var syncDelayMax: UInt64 = 3_000_000
     /// Nodes that nobody hears and that hear nobody.
     var isolated: [NodeID] = []
@@ -335,12 +339,20 @@ final class SimulatedCluster {
     func deliver(_ messages: [UInt8], lane: PeerLane, from: NodeID, to: NodeID) {
         world.note(from.rawValue, to.rawValue, UInt64(messages.count))
         bytesSent += messages.count
-        guard !isolated.contains(from), !isolated.contains(to), !world.random.chance(lossProbability) else { return }
+        let isLost = world.random.chance(lossProbability)
+        guard !isolated.contains(from), !isolated.contains(to), !isLost || resendDelay > 0 else { return }
         guard let target = nodes.first(where: { $0.member.id == to }) else { return }
         let epoch = target.epoch
         // As one of the transports receives pieces of files, and the other doesn't.
         let piece = lane == .snapshot && world.random.chance(0.5) ? ReceivedPiece(batch: messages, from: pieces) : nil
-        world.after(UInt64.random(in: 50_000...delayMax, using: &world.random)) { [weak target] in
+        var delay = UInt64.random(in: delayMin...delayMax, using: &world.random)
+        if resendDelay > 0 {
+            if isLost { delay += resendDelay }
+            let link = "\(from) \(to) \(lane)"
+            delay = max(delay, (arrivals[link] ?? 0) - min(arrivals[link] ?? 0, world.now))
+            arrivals[link] = world.now + delay
+        }
+        world.after(delay) { [weak target] in
             guard let target, target.epoch == epoch else { return }
             if let piece {
                 target.post(.receivedPiece(from: from, piece), lane: lane)

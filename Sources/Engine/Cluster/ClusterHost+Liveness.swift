@@ -42,7 +42,10 @@ extension ClusterHost {
         HostCounters.add(to: inbox.counters.pauses)
         pauseEndedAt = now
         for group in groups { group.core.step(.paused, log: EmptyLogView(), into: &group.ready) }
-        for position in peerLiveness.indices { peerLiveness[position].heardAt = now }
+        for position in peerLiveness.indices {
+            peerLiveness[position].heardAt = now
+            voidEchoes(of: peerLiveness[position].id)
+        }
     }
 
     /// Anything from a peer shows that its node is alive.
@@ -58,21 +61,27 @@ extension ClusterHost {
     /// The connection is gone: nothing is to be expected until the peer is heard again.
     func forgetLiveness(of peer: NodeID) {
         peerLiveness.removeAll { $0.id == peer }
+        voidEchoes(of: peer)
     }
 
     /// Once a tick: says that this node is alive, and tells the groups of nodes that went silent.
     func watchPeers() {
         ticksToBeat -= 1
         if ticksToBeat <= 0 {
-            ticksToBeat = schedule.awake.isEmpty ? Self.idleBeatTicks : settings.raft.heartbeatTicks
-            outbox.addBeats(to: members.current.members.map(\.member.id).filter { $0 != member.id })
+            // Transports listen for these, whatever the groups' own heartbeats are set to.
+            ticksToBeat =
+                schedule.awake.isEmpty ? Self.idleBeatTicks : min(settings.raft.heartbeatTicks, Self.idleBeatTicks)
+            let peers = members.current.members.map(\.member.id).filter { $0 != member.id }
+            askEchoes(of: peers)
+            outbox.addBeats(to: peers)
         }
         // Half a loss time more than the groups' own timers need, so that these decide where they run.
-        let limit = UInt64(settings.raft.lossTicks) * settings.tickInterval * 3 / 2
+        let limit = UInt64(pace.lossTicks) * settings.tickInterval * 3 / 2
         for position in peerLiveness.indices {
             let peer = peerLiveness[position]
             guard !peer.isLost, now > peer.heardAt, now - peer.heardAt > limit else { continue }
             peerLiveness[position].isLost = true
+            voidEchoes(of: peer.id)
             lost(peer.id)
         }
     }

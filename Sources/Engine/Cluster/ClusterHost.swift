@@ -4,6 +4,7 @@
 public import FileIO
 public import Raft
 public import SegmentedLog
+import Synchronization
 
 /// Runs the Raft groups of one node. Confined to one thread; other threads talk to it through ``inbox``.
 public final class ClusterHost {
@@ -47,6 +48,11 @@ public final class ClusterHost {
     let schedule = GroupSchedule()
     var peerLiveness: [PeerLiveness] = []
     var ticksToBeat = 0
+    /// The ways to the peers and back, and the times that follow from them (`ClusterHost+Pace`).
+    var roundTrips: [RoundTrip] = []
+    var nextEcho: UInt64 = 0
+    var answerTicks = 1
+    var pace: RaftCore.Pace
     /// Gaps between turns that were longer than a few ticks, and the end of the last one.
     public internal(set) var pauses: UInt64 = 0
     var pauseEndedAt: UInt64 = 0
@@ -99,6 +105,9 @@ public final class ClusterHost {
         self.members = members
         membership = ClusterMembership(founders: founders)
         self.settings = settings
+        pace = RaftCore.Pace(settings.raft)
+        inbox.counters.lossMilliseconds.store(
+            UInt64(pace.lossTicks) * settings.tickInterval / 1_000_000, ordering: .relaxed)
         self.seed = seed
         self.inbox = inbox
         self.environment = environment
@@ -125,6 +134,7 @@ public final class ClusterHost {
         let group = Group(
             id: id, log: log, hardStateFile: hardStateFile, history: history, machine: machine, core: core,
             durability: durability, readContextSeed: (seed >> 32) << 32)
+        group.core.setPace(pace)
         group.schedule = schedule
         group.counters = inbox.counters
         group.diagnostics = inbox.diagnostics
@@ -310,6 +320,8 @@ public final class ClusterHost {
             finish(result)
         case .beat:
             break
+        case .echo(let time, let isAnswer):
+            receiveEcho(time: time, isAnswer: isAnswer, from: peer)
         case .snapshot(let message):
             groupByID[message.group]?.receive(message, from: peer, now: now, outbox: outbox)
         case .transfer(let request):

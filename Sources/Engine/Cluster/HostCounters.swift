@@ -11,6 +11,8 @@ public final class HostCounters: Sendable {
     public let pauses = Atomic<UInt64>(0)
     /// Times that the log's disk was stuck.
     public let storageStalls = Atomic<UInt64>(0)
+    /// The loss time in force: what was set, or more where the network needs it.
+    public let lossMilliseconds = Atomic<UInt64>(0)
     /// 1 while the store's background work makes no progress although writers wait for it.
     public let maintenanceStalled = Atomic<UInt64>(0)
     /// Commands that clients were told are committed, by this node as leader.

@@ -31,6 +31,8 @@ public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomS
     public static let keyValue = GroupID(rawValue: 1)
     /// The first topic partition's group; the controller hands out the numbers.
     public static let firstPartition = GroupID(rawValue: 16)
+    /// No group: nodes measure the way to each other under this number.
+    static let echo = GroupID(rawValue: .max)
 }
 
 /// One node of the cluster, as the stored membership names it.

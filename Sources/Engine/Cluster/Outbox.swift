@@ -79,6 +79,12 @@ final class Outbox {
         }
     }
 
+    /// Asks a peer how long the way is, or answers it.
+    func addEcho(time: UInt64, isAnswer: Bool, from own: NodeID, to peer: NodeID) {
+        let position = position(of: peer)
+        PeerCodec.encodeEcho(time: time, isAnswer: isAnswer, from: own, to: peer, into: &peers[position].control)
+    }
+
     /// Counts a message that another thread has sent.
     func noteSent(_ count: Int) { bytesSent += UInt64(count) }
 

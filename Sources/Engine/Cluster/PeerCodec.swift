@@ -12,6 +12,8 @@ enum PeerMessage {
     case forwardResult(ForwardedResult)
     /// The sender's node is alive; it says nothing about any group.
     case beat
+    /// A question to a node, or its answer, that carries the asker's time: it measures the way there and back.
+    case echo(time: UInt64, isAnswer: Bool)
     case snapshot(SnapshotMessage)
     case transfer(TransferRequest)
 }
@@ -102,6 +104,15 @@ enum PeerCodec {
         writer.fillLength(from: start)
     }
 
+    /// A heartbeat, or its answer, of a group that no node has: versions that know no echo drop it.
+    static func encodeEcho(
+        time: UInt64, isAnswer: Bool, from: NodeID, to: NodeID, into writer: inout ByteWriter
+    ) {
+        var message = Message(isAnswer ? .heartbeatResponse : .heartbeat, from: from, to: to, term: 0)
+        message.context = time
+        encode(message, group: .echo, frames: FrameBatch(), into: &writer)
+    }
+
     static func encode(_ message: SnapshotMessage, into writer: inout ByteWriter) {
         let start = writer.reserveLength()
         writer.write(Tag.snapshot.rawValue)
@@ -187,6 +198,7 @@ enum PeerCodec {
         message.force = flags & 2 != 0
         message.rejectHint = rejectHint
         message.context = context
+        if group == GroupID.echo.rawValue { return .echo(time: context, isAnswer: kind == .heartbeatResponse) }
         guard !reader.isAtEnd else { return .raft(GroupID(rawValue: group), message, FrameBatch()) }
         // No overflow: the index is at most `positionMax`.
         guard kind == .append, let frames = try? FrameBatch(validating: Array(reader.bytes[reader.position...])),

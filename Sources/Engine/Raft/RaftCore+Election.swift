@@ -29,7 +29,7 @@ extension RaftCore {
     private mutating func tickLeader<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         heartbeatElapsed += 1
         lease.tick(settings)
-        if electionElapsed >= settings.lossTicks {
+        if electionElapsed >= pace.lossTicks {
             electionElapsed = 0
             transferTarget = nil
             if settings.checkQuorum && !checkQuorum() && !Mutant.isOn(.noQuorumCheck) {
@@ -57,14 +57,14 @@ extension RaftCore {
     /// it.
     mutating func resetElectionTimer() {
         electionElapsed = 0
-        let loss = settings.lossTicks..<settings.lossTicks * 2
+        let loss = pace.lossTicks..<pace.lossTicks * 2
         if leader != nil || campaigns == 0 {
             electionTimeout = random.next(in: loss) + settings.priorityDelayTicks
             return
         }
         let scale = 1 << min(campaigns - 1, 3)
-        let lower = min(settings.retryTicks.lowerBound * scale, loss.lowerBound)
-        let upper = min(settings.retryTicks.upperBound * scale, loss.upperBound)
+        let lower = min(pace.retryTicks.lowerBound * scale, loss.lowerBound)
+        let upper = min(pace.retryTicks.upperBound * scale, loss.upperBound)
         electionTimeout = random.next(in: lower..<max(upper, lower + 1))
     }
 

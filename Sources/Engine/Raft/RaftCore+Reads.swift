@@ -154,7 +154,7 @@ extension RaftCore {
     mutating func expireForwardedReads(_ ready: inout Ready) {
         if reads.forwarded.isEmpty { return }
         for position in reads.forwarded.indices { reads.forwarded[position].age += 1 }
-        while let oldest = reads.forwarded.first, oldest.age >= settings.readForwardTicks {
+        while let oldest = reads.forwarded.first, oldest.age >= max(settings.readForwardTicks, pace.lossTicks) {
             ready.droppedReads.append(oldest.context)
             reads.forwarded.removeFirst()
         }

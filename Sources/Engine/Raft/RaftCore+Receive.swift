@@ -27,7 +27,7 @@ extension RaftCore {
 
     /// The lease on votes: who heard from a leader within the loss time helps nobody to depose it (thesis §4.2.3).
     var isInLease: Bool {
-        isPromised || (settings.checkQuorum && leader != nil && electionElapsed < settings.lossTicks)
+        isPromised || (settings.checkQuorum && leader != nil && electionElapsed < pace.lossTicks)
     }
 
     /// Moves to the message's term where the kind calls for it; false when the message is to be ignored.

@@ -56,6 +56,35 @@ public struct RaftCore: Hashable, Sendable {
         public init() {}
     }
 
+    /// Times that follow the network: never shorter than in ``Settings``, which stay the measure of leases and promises. Members
+    /// may differ in them.
+    public struct Pace: Hashable, Sendable {
+        /// As ``Settings/lossTicks``, for elections and for the check of the quorum.
+        public var lossTicks: Int
+        /// As ``Settings/retryTicks``.
+        public var retryTicks: Range<Int>
+
+        /// The times of the settings.
+        public init(_ settings: Settings) {
+            lossTicks = settings.lossTicks
+            retryTicks = settings.retryTicks
+        }
+
+        /// The times of the settings, longer where messages need it: a candidacy lasts as long as an answer may take, and
+        /// the loss time twice as long, in which both rounds of an election fit.
+        /// - Parameters:
+        ///   - answerTicks: within which an answer comes, its jitter included.
+        ///   - lossTicksMax: bounds the loss time from above.
+        public init(_ settings: Settings, answerTicks: Int, lossTicksMax: Int) {
+            self.init(settings)
+            let answer = min(max(0, answerTicks), max(0, lossTicksMax / 2))
+            lossTicks = max(lossTicks, 2 * answer)
+            if answer > retryTicks.lowerBound {
+                retryTicks = answer..<answer + max(retryTicks.count, answer)
+            }
+        }
+    }
+
     /// What the host found on disk.
     public struct Restored: Hashable, Sendable {
         /// As it is on disk.
@@ -133,6 +162,7 @@ public struct RaftCore: Hashable, Sendable {
     // Timers, in ticks.
     var electionElapsed = 0
     var electionTimeout = 0
+    public private(set) var pace: Pace
     var heartbeatElapsed = 0
     var stallTicksLeft = 0
     /// Campaigns since a leader was last known.
@@ -173,6 +203,7 @@ public struct RaftCore: Hashable, Sendable {
         precondition(restored.applied <= restored.lastIndex, "the state machine is ahead of the log: entries were lost")
         self.id = id
         self.settings = settings
+        pace = Pace(settings)
         log = TermRuns(base: restored.snapshot, lastIndex: restored.lastIndex, starts: restored.termStarts)
         // A crash may leave entries of a term whose hard state was not written yet. No vote of that term left then.
         let isLogAhead = log.lastTerm > restored.hardState.term
@@ -311,6 +342,13 @@ public struct RaftCore: Hashable, Sendable {
         electionTimeout = settings.lossTicks
         heartbeatElapsed = 0
         campaigns = 0
+    }
+
+    /// Takes times that the host has measured. A timeout that runs grows with them; otherwise they count from the next one.
+    public mutating func setPace(_ newPace: Pace) {
+        precondition(newPace.lossTicks >= settings.lossTicks, "no time falls below the settings'")
+        electionTimeout += max(0, newPace.lossTicks - pace.lossTicks)
+        pace = newPace
     }
 
     func slot(of node: NodeID) -> Int? {

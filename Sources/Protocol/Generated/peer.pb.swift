@@ -70,6 +70,11 @@ public nonisolated struct Strata_V1_PeerIdentity: Sendable {
   /// What commands this node can read; see Docs/Formats/key-value-commands.md. 0 for versions that had no levels.
   public var featureLevel: UInt32 = 0
 
+  /// How often a leader is heard, and after how long it is missed; equal on all members. 0: said by no older version.
+  public var heartbeatMilliseconds: UInt32 = 0
+
+  public var electionMilliseconds: UInt32 = 0
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -183,7 +188,7 @@ fileprivate nonisolated let _protobuf_package = "strata.v1"
 
 nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PeerIdentity"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0\u{1}founders\0\u{3}raft_id\0\u{1}joining\0\u{3}feature_level\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}node_id\0\u{1}incarnation\0\u{3}cluster_id\0\u{1}address\0\u{1}members\0\u{3}expected_members\0\u{3}protocol_version\0\u{3}tcp_port\0\u{1}founders\0\u{3}raft_id\0\u{1}joining\0\u{3}feature_level\0\u{3}heartbeat_milliseconds\0\u{3}election_milliseconds\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -203,6 +208,8 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
       case 10: try { try decoder.decodeSingularUInt64Field(value: &self.raftID) }()
       case 11: try { try decoder.decodeSingularBoolField(value: &self.joining) }()
       case 12: try { try decoder.decodeSingularUInt32Field(value: &self.featureLevel) }()
+      case 13: try { try decoder.decodeSingularUInt32Field(value: &self.heartbeatMilliseconds) }()
+      case 14: try { try decoder.decodeSingularUInt32Field(value: &self.electionMilliseconds) }()
       default: break
       }
     }
@@ -245,6 +252,12 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if self.featureLevel != 0 {
       try visitor.visitSingularUInt32Field(value: self.featureLevel, fieldNumber: 12)
     }
+    if self.heartbeatMilliseconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.heartbeatMilliseconds, fieldNumber: 13)
+    }
+    if self.electionMilliseconds != 0 {
+      try visitor.visitSingularUInt32Field(value: self.electionMilliseconds, fieldNumber: 14)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -261,6 +274,8 @@ nonisolated extension Strata_V1_PeerIdentity: SwiftProtobuf.Message, SwiftProtob
     if lhs.raftID != rhs.raftID {return false}
     if lhs.joining != rhs.joining {return false}
     if lhs.featureLevel != rhs.featureLevel {return false}
+    if lhs.heartbeatMilliseconds != rhs.heartbeatMilliseconds {return false}
+    if lhs.electionMilliseconds != rhs.electionMilliseconds {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -28,6 +28,7 @@ struct ServerConfiguration: Sendable {
     var partitionsMax: Int?
     /// Milliseconds after which a log write that is not done counts as a stuck disk.
     var stallLimit: Int
+    var timing = PeerTiming()
     var snapshots = SnapshotSettings()
     /// What the disk does wrong; the last one is nearest to the node.
     var faults: [DiskFault]
@@ -85,6 +86,9 @@ struct ServerConfiguration: Sendable {
         if let word = try text(.allocator) { switches.allocator = .init(rawValue: word) ?? switches.allocator }
         if let word = try text(.leases) { switches.leases = .init(rawValue: word) ?? switches.leases }
         stallLimit = try text(.stallLimit).flatMap { Int($0) } ?? 500
+        if let number = try text(.heartbeatInterval).flatMap({ Int($0) }) { timing.heartbeatMilliseconds = number }
+        if let number = try text(.electionTimeout).flatMap({ Int($0) }) { timing.electionMilliseconds = number }
+        if let problem = timing.problem { throw ServerError.configuration(problem) }
         if let bytes = try text(.logRetained).flatMap({ UInt64($0) }) { snapshots.logRetainedBytes = bytes }
         if let bytes = try text(.snapshotRate).flatMap({ UInt64($0) }) { snapshots.bytesPerSecond = bytes }
         faults = Setting.items(try text(.fault) ?? "").compactMap { DiskFault(parsing: $0) }

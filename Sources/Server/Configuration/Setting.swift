@@ -88,6 +88,13 @@ struct Setting: Hashable, Sendable {
         "stall", "limit", kind: .number(50...60_000, unit: "milliseconds"), standard: "500",
         help:
             "Milliseconds after which a log write that is not done counts as a stuck disk, and the node stops leading.")
+    static let heartbeatInterval = Setting(
+        "heartbeat", "interval", kind: .number(10...10_000, unit: "milliseconds"), standard: "50",
+        help: "Milliseconds between two heartbeats of a leader; the same on all nodes.")
+    static let electionTimeout = Setting(
+        "election", "timeout", kind: .number(50...60_000, unit: "milliseconds"), standard: "150",
+        help: "Milliseconds without a leader before another is elected, at least 3 heartbeats; the same on all nodes. "
+            + "Grows by itself where messages take longer.")
     static let logRetained = Setting(
         "log", "retained", kind: .number(1...UInt64(Int64.max), unit: "bytes"), standard: "268435456",
         help: "Bytes of the key-value group's log that stay for nodes that lag; 268435456 when not given.")
@@ -105,7 +112,7 @@ struct Setting: Hashable, Sendable {
 
     static let all: [Setting] = [
         id, address, port, http, resp, peers, peerPort, join, transport, engine, io, allocator, leases, stallLimit,
-        logRetained, snapshotRate, fault, data, logLevel,
+        heartbeatInterval, electionTimeout, logRetained, snapshotRate, fault, data, logLevel,
     ]
 }
 

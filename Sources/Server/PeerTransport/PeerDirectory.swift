@@ -45,12 +45,18 @@ final class PeerDirectory: Sendable {
     let expected: Int
     /// This node waits to be added to a formed cluster.
     let isJoining: Bool
+    /// Which all members share.
+    let timing: PeerTiming
     /// What comes in from peers.
     let arrivals = PeerArrivals()
     private let state: Mutex<State>
     private let boundPort = Atomic<Int>(0)
 
-    init(member: Member, expected: Int, isJoining: Bool = false, formed: FormedCluster?) {
+    init(
+        member: Member, expected: Int, isJoining: Bool = false, timing: PeerTiming = PeerTiming(),
+        formed: FormedCluster?
+    ) {
+        self.timing = timing
         self.isJoining = isJoining
         self.member = member
         self.expected = expected

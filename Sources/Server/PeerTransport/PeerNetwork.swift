@@ -242,7 +242,7 @@ final class PeerNetwork: PeerTransport {
         let arrivals = directory.arrivals.counter(of: peer)
         var heard = arrivals.value
         var checks = 0
-        let patience = silence.withLock { $0[peer] ?? Self.silentChecks }
+        let patience = silence.withLock { $0[peer] ?? fewestSilentChecks }
         while true {
             try await Task.sleep(for: Self.silenceCheck)
             let value = arrivals.value
@@ -258,6 +258,11 @@ final class PeerNetwork: PeerTransport {
                 link.tell(.silent)
             }
         }
+    }
+
+    /// Longer where messages take longer: twice the time after which a leader is missed.
+    private var fewestSilentChecks: Int {
+        max(Self.silentChecks, Int(inbox.counters.lossMilliseconds.load(ordering: .relaxed) / 50))
     }
 
     /// Of peers that were silent on their last connection: looks after which they count as silent on the next.

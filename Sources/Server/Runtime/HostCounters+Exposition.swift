@@ -20,6 +20,10 @@ extension HostCounters {
         write("strata_host_pauses_total", .counter, "Gaps between turns that were longer than a few ticks.", pauses)
         write("strata_storage_stalls_total", .counter, "Times that the log's disk was stuck.", storageStalls)
         write(
+            "strata_raft_election_timeout_seconds", .gauge,
+            "After so long without its leader a group elects another: what was set, or more where messages need it.",
+            lossMilliseconds, scale: 1e-3)
+        write(
             "strata_maintenance_stalled", .gauge,
             "1 while the store's background work finishes nothing although writes wait for it.", maintenanceStalled)
         write(

@@ -58,6 +58,7 @@ struct NodeService: Service {
             options.partitionsMax = configuration.partitionsMax
             options.engine = switches.engine
             options.settings.raft.leaseReads = switches.leases == .on
+            configuration.timing.apply(to: &options.settings)
             options.settings.storageStallLimit = UInt64(configuration.stallLimit) * 1_000_000
             options.settings.snapshots = configuration.snapshots
             options.storage.lsm.seed = UInt64.random(in: .min ... .max)

@@ -24,6 +24,8 @@ extension Strata_V1_PeerIdentity {
         members = view.members.map { Strata_V1_PeerMember($0) }
         founders = view.founders.map { Strata_V1_PeerMember($0) }
         expectedMembers = UInt32(view.expected)
+        heartbeatMilliseconds = UInt32(clamping: directory.timing.heartbeatMilliseconds)
+        electionMilliseconds = UInt32(clamping: directory.timing.electionMilliseconds)
     }
 
     var view: PeerView {

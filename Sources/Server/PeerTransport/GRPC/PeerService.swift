@@ -18,7 +18,9 @@ struct PeerService: Strata_V1_Peer.SimpleServiceProtocol {
         let view = request.identity.view
         let level = inbox.featureLevel.load(ordering: .relaxed)
         let tooOld = request.identity.featureRefusal(level).map { PeerRefusalReason(why: $0, told: $0) }
-        let refusal = request.identity.formRefusal ?? tooOld ?? directory.hear(view, mayApply: true)
+        let refusal =
+            request.identity.formRefusal ?? tooOld ?? request.identity.timingRefusal(directory.timing)
+            ?? directory.hear(view, mayApply: true)
         if let refusal {
             logger.warning(
                 "refused a peer", metadata: ["peer": "\(request.identity.address)", "why": "\(refusal.why)"])
