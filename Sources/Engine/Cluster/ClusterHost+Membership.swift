@@ -1,7 +1,9 @@
 // From the members that the controller's log declares to those of every group: the host hears of a new declaration, its
-// leaders approach it, a node that moved says where it is, and a node that is no member any more hands over and ends. A declaration that is older than what a
-// group has already acted on is history (a node replays the controller's log when it starts) and changes nothing.
+// leaders approach it, a node that moved says where it is, and a node that is no member any more hands over and ends. A
+// declaration that is older than what a group has already acted on is history (a node replays the controller's log when it
+// starts) and changes nothing.
 public import Raft
+import Synchronization
 
 extension ClusterHost {
     /// Between two looks at the groups, in nanoseconds.
@@ -55,7 +57,8 @@ extension ClusterHost {
     private func recordOwnAddress() {
         guard now >= nextMove, let recorded = membership.member(member.id)?.member, recorded.address != member.address,
             recorded.incarnation == member.incarnation, let controller = group(.controller),
-            controller.core.leader != nil, controller.applied == controller.commit
+            controller.core.leader != nil, controller.applied == controller.commit,
+            inbox.featureLevel.load(ordering: .relaxed) >= FeatureLevel.memberMove
         else { return }
         nextMove = now + Self.moveInterval
         let command = MembershipCommand.move(

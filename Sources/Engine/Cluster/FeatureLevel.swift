@@ -11,6 +11,8 @@ public enum FeatureLevel {
     public static let supported: UInt32 = 1
     /// Deletions that answer how many of their keys existed (kind 4 of the key-value group).
     public static let countingDelete: UInt32 = 1
+    /// A member that says where it is reached now (tag 5 of the controller's commands).
+    public static let memberMove: UInt32 = 1
 
     /// The first byte of the controller's command that raises the level.
     public static let commandTag: UInt8 = 16
