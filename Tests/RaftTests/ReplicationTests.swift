@@ -297,6 +297,54 @@ import Testing
         #expect(solo.core == before, "nobody has more than the leader")
     }
 
+    /// Issue 15, 7.1: a follower stood still, its link was given up, and its answers to 500 heartbeats come at once.
+    @Test(arguments: [false, true])
+    func lateHeartbeatAnswersDoNotSendTheSameEntriesAgain(linkBroke: Bool) throws {
+        var solo = Solo()
+        solo.leadAndCommit()
+        solo.acknowledge(from: 2, 1)
+        solo.drain()
+        var lacking = 0
+        for _ in 0..<500 {
+            try solo.propose(count: 1, bytes: 1000)
+            lacking += 1000
+            solo.tick(5)
+            solo.acknowledge(from: 3, solo.core.lastIndex)
+            solo.complete()
+        }
+        if linkBroke { solo.step(.unreachable(NodeID(2))) }
+        var sent = 0
+        var answers: [Message] = []
+        func count(_ ready: Ready) {
+            for append in ready.messages.of(.append, to: 2) {
+                sent += append.entries.reduce(0) { $0 + Int($1.byteCount) }
+                answers.append(append)
+            }
+        }
+        for _ in 0..<500 {
+            solo.receive(.heartbeatResponse, from: 2, term: solo.core.term)
+            count(solo.complete())
+        }
+        // Nothing of what was sent before arrived: it rejects what does not fit, and takes the rest.
+        var last: LogIndex = 1
+        for _ in 0..<5000 where !answers.isEmpty {
+            let append = answers.removeFirst()
+            solo.receive(.appendResponse, from: 2, term: solo.core.term) { answer in
+                answer.context = append.context
+                answer.reject = append.index > last
+                answer.index = append.index
+                if answer.reject { (answer.rejectHint, answer.logTerm) = (last, 1) }
+                last = max(last, answer.reject ? 0 : append.index + LogIndex(append.entries.count))
+                if !answer.reject { answer.index = append.index + LogIndex(append.entries.count) }
+            }
+            // More late answers in between.
+            solo.receive(.heartbeatResponse, from: 2, term: solo.core.term)
+            count(solo.complete())
+        }
+        #expect(solo.core.matchIndex(of: NodeID(2)) == solo.core.lastIndex)
+        #expect(Double(sent) < 1.5 * Double(lacking), "\(sent) bytes for \(lacking)")
+    }
+
     @Test func lostMessageFallsBackToProbing() throws {
         var solo = Solo()
         solo.leadAndCommit()
