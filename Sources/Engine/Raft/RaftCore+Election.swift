@@ -4,6 +4,7 @@
 extension RaftCore {
     mutating func tick<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         if stallTicksLeft > 0 { stallTicksLeft -= 1 }
+        if recovery != nil { tickRecovery(&ready) }
         if settings.leaseReads { promiseElapsed = min(promiseElapsed + 1, settings.lossTicks) }
         if isAsleep { return }
         electionElapsed += 1

@@ -45,6 +45,7 @@ extension RaftCore {
         if let way = recovery {
             print.add(way.number | (way.isMarked ? 1 : 0))
             print.add((way.target ?? 0) << 32 | way.matched)
+            print.add(UInt64(way.leaderlessTicks))
         }
         print.add(durableHardState.term < truncationTerm ? truncationTerm : 0)
         print.add(set(configuration.voters) << 40 | set(configuration.outgoing) << 20 | set(configuration.learners))

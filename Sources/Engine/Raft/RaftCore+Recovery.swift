@@ -10,7 +10,8 @@ struct Recovery: Hashable, Sendable {
     /// The lower bits of a message's `context` count the leader's attempts (``Progress/attempt``).
     static let numberShift: UInt64 = 24
 
-    /// Drawn anew at each start; its lower bits are zero and it is never zero. A leader repeats it in its appends.
+    /// Drawn anew at each start; its lower bits are zero and it is never zero. Below ``RaftCore/positionMax``, because it
+    /// travels in the place of a commit index, and peers drop numbers that no log reaches. A leader repeats it in its appends.
     let number: UInt64
     /// Where the log of the present leader ended after it had heard the number; nil until it says so.
     var target: LogIndex?
@@ -18,9 +19,11 @@ struct Recovery: Hashable, Sendable {
     var matched: LogIndex = 0
     /// The mark was handed to storage.
     var isMarked = false
+    /// Ticks since a leader was known, or since all were asked for one.
+    var leaderlessTicks = 0
 
     init(drawnFrom random: inout SplitMix64) {
-        let drawn = (random.next() >> Self.numberShift) << Self.numberShift
+        let drawn = ((random.next() & (RaftCore.positionMax - 1)) >> Self.numberShift) << Self.numberShift
         number = drawn == 0 ? 1 << Self.numberShift : drawn
     }
 
@@ -86,6 +89,19 @@ extension RaftCore {
         question.force = true
         question.commit = way.number
         ready.afterDurable.append(question)
+    }
+
+    /// Whoever leads may be asleep, with nothing to do, and this member may not campaign, which would wake it: so it asks
+    /// everybody.
+    mutating func tickRecovery(_ ready: inout Ready) {
+        guard leader == nil else {
+            recovery?.leaderlessTicks = 0
+            return
+        }
+        recovery?.leaderlessTicks += 1
+        guard let ticks = recovery?.leaderlessTicks, ticks >= settings.lossTicks else { return }
+        recovery?.leaderlessTicks = 0
+        for member in configuration.members where member != id { askForTarget(member, &ready) }
     }
 
     /// The leader's side: true when `answer` is about a recovery and says nothing that could be counted.
