@@ -27,6 +27,7 @@ struct DiskImage: Equatable {
     /// Puts everything at and below `path` back as it was in this image.
     func restore(_ path: String, on disk: any FileSystem) throws {
         try Self.delete(path, on: disk)
+        try disk.createDirectory(disk.directory(of: path))
         for folder in folders where Self.isBelow(folder, path) { try disk.createDirectory(folder) }
         for (name, bytes) in files where Self.isBelow(name, path) {
             let file = try disk.open(name, .create)
@@ -44,6 +45,8 @@ struct DiskImage: Equatable {
             try disk.removeTree(path)
         } else if try disk.exists(path) {
             try disk.remove(path)
+        } else {
+            return
         }
         try disk.syncDirectory(disk.directory(of: path))
     }

@@ -13,7 +13,7 @@ import Testing
 
 @Suite struct FileFaultSimulationTests {
     /// More on demand: `STRATA_FILE_FAULT_SEEDS=2000`.
-    static let seeds = (0..<seedCount(40)).map { UInt64($0) }
+    static let seeds = (seedFirst()..<seedFirst() + seedCount(40)).map { UInt64($0) }
 
     @Test(arguments: seeds)
     func acknowledgedDataIsThereOrTheReplicaIsRefused(seed: UInt64) throws {
@@ -21,6 +21,10 @@ import Testing
         for _ in 0..<3 { try run.round() }
         try run.finish()
     }
+}
+
+private func seedFirst() -> Int {
+    ProcessInfo.processInfo.environment["STRATA_FILE_FAULT_FIRST"].flatMap { Int($0) } ?? 0
 }
 
 private func seedCount(_ usual: Int) -> Int {
@@ -37,7 +41,14 @@ final class FileFaultRun {
     private var history: [String] = []
 
     private var world: SimulatedWorld { cluster.world }
-    private var trail: String { "seed \(seed): " + history.joined(separator: "; ") }
+    private var trail: String {
+        let states = cluster.nodes.map { node in
+            "\(node.member.name): "
+                + (node.node?.statuses.all ?? []).map { "\($0.group) \($0.status)" }.joined(separator: ", ")
+                + node.reports.texts(of: .damagedReplica).joined(separator: " | ")
+        }
+        return "\(seed): " + (history + states).joined(separator: "; ")
+    }
 
     init(seed: UInt64) throws {
         self.seed = seed
@@ -57,7 +68,7 @@ final class FileFaultRun {
     func round() throws {
         let order = cluster.nodes.shuffled(using: &world.random)
         let (victim, lagging, whole) = (order[0], order[1], order[2])
-        write(10)
+        write(20)
         // Nothing of the next records reaches this one.
         cluster.isolated = [lagging.member.id]
         write(10)
@@ -78,7 +89,7 @@ final class FileFaultRun {
         if isUp { try refuseOrGoOn(victim, image) }
         try whole.start()
         if !victim.isUp { try victim.start() }
-        #expect(world.run(for: 30_000_000_000, until: { self.isWhole }), "\(trail): no convergence")
+        #expect(world.run(for: 30_000_000_000, until: { self.isWhole }), "seed \(trail): no convergence")
         try refuseOrGoOn(victim, image)
         older[victim.member.id] = try DiskImage(of: "data", on: victim.fileSystem)
     }
@@ -122,10 +133,10 @@ final class FileFaultRun {
     func finish() throws {
         try cluster.heal()
         world.run(for: 8_000_000_000)
-        #expect(world.run(for: 20_000_000_000, until: { self.isWhole }), "\(trail): no convergence")
-        try topic.check(cluster, seed: seed)
+        #expect(world.run(for: 20_000_000_000, until: { self.isWhole }), "seed \(trail): no convergence")
+        try topic.check(cluster, seed: seed, trail: trail)
         counters.finish(in: cluster, seed: seed)
         let hashes = try cluster.nodes.compactMap { try $0.node?.store.stateHash() }
-        #expect(hashes.count == 3 && Set(hashes).count == 1, "\(trail): replicas differ")
+        #expect(hashes.count == 3 && Set(hashes).count == 1, "seed \(trail): replicas differ")
     }
 }

@@ -152,7 +152,7 @@ final class SimulatedNode: HostEnvironment {
     }
 
     /// The replica that this node said it refuses since it was started, or why the whole node stopped.
-    var refusal: String? { node?.host.failure }
+    var refusal: String? { node?.host.failure ?? node?.statuses.outages.first?.reason }
 
     func post(_ event: HostEvent, lane: PeerLane) {
         inbox?.post(event, lane: lane)

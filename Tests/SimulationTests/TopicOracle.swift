@@ -42,7 +42,9 @@ final class TopicOracle: Sendable {
         }
     }
 
-    func check(_ cluster: SimulatedCluster, seed: UInt64) throws {
+    /// - Parameter trail: what happened, for a failure's sake.
+    func check(_ cluster: SimulatedCluster, seed: UInt64, trail: String = "") throws {
+        let seed = trail.isEmpty ? "\(seed)" : trail
         let logs = try cluster.nodes.map { node -> [String] in
             let partition = try #require(node.node?.topics.partition(.firstPartition), "seed \(seed): no partition")
             var values: [String] = []

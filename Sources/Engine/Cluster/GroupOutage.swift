@@ -48,9 +48,10 @@ public enum FailureScope: Hashable, Sendable {
         }
     }
 
-    /// The scope of a failure to read back what a group's log holds: never the node's.
+    /// The scope of a failure to read back what a group's log holds: never the node's. A damaged log is opened again, which
+    /// rebuilds it from the peers, or refuses it.
     public init(reading error: SegmentedLogError) {
-        self = .group(passes: error.code == .disk)
+        self = .group(passes: error.code == .disk || error.isDamage)
     }
 
     /// The scope of a failure to open a group's files: nothing was acknowledged from them yet.

@@ -97,6 +97,14 @@ public final class HardStateFile: Sendable {
         return HardStateFile(file: file, newest: newest, isSettled: isSettled)
     }
 
+    /// Puts a file that holds a record in the place of whatever is there; for an operator's repair.
+    public static func replace(
+        path: String, with record: HardStateRecord, fileSystem: any FileSystem
+    ) throws(SegmentedLogError) {
+        let slot = encode(Slot(sequence: 1, record: record))
+        try onDisk { () throws(FileIOError) in try fileSystem.replaceFile(path, with: slot + slot) }
+    }
+
     /// Whether there is a file with that name, whatever it holds.
     public static func exists(path: String, fileSystem: any FileSystem) throws(SegmentedLogError) -> Bool {
         try onDisk { () throws(FileIOError) in try fileSystem.exists(path) }

@@ -30,7 +30,13 @@ extension SegmentedLog {
         /// Frames that take an index, as far as the segments' ends are known.
         public var entries: UInt64 = 0
         public var findings: [Finding] = []
+        /// Index of the last entry; nil when that is not known.
+        public var lastIndex: UInt64?
+        /// Index of the entry before the newest segment.
+        public var newestHead: UInt64 = 0
 
+        /// True when the end of an interrupted write is there, which opening cuts off.
+        public var isTorn: Bool { findings.contains { $0.severity == .tornTail } }
         /// True when bytes that were durable are not what was written.
         public var isDamaged: Bool { findings.contains { $0.severity == .corruption } }
     }
@@ -55,7 +61,7 @@ extension SegmentedLog {
             found.append(try verification(of: directory, fileSystem))
         }
         guard depth < depthMax else { return found }
-        for name in names {
+        for name in names where !DamagedFolder.isName(name) {
             // Only folders can be listed.
             guard (try? fileSystem.list(directory + "/" + name)) != nil else { continue }
             found += try verifyAll(directory + "/" + name, fileSystem, depth: depth + 1)
@@ -105,6 +111,7 @@ extension SegmentedLog {
                 previous = nil
             }
         }
+        result.lastIndex = previous?.lastIndex
         return result
     }
 }
@@ -127,6 +134,7 @@ extension LogOpening {
                     message: "begins behind index \(head.lastIndex), but the segment before ends at"
                         + " \(previous.lastIndex)"))
         }
+        result.newestHead = head.lastIndex
         let (file, size) = try open(path, .read)
         let scan = try scan(file, stem, head, size)
         let end = scan.segment.byteCount
