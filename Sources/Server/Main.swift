@@ -27,7 +27,7 @@ struct Server: AsyncParsableCommand {
             }
         } catch let error as CommandError {
             FileHandle.standardError.write(Data("Server: \(error.description)\n".utf8))
-            Foundation.exit(error.kind == .usage ? 64 : 1)
+            Foundation.exit(error.kind.exitStatus)
         } catch let error as ServerError {
             FileHandle.standardError.write(Data("Server: \(error.description)\n".utf8))
             Foundation.exit(1)
@@ -40,6 +40,7 @@ struct Server: AsyncParsableCommand {
     static let longNames: Set<String> = Set(Setting.all.map { String($0.flag.dropFirst(2)) }).union([
         "config", "help", "version",
         "topic", "partition", "message", "acks", "endpoint", "from-beginning", "offset", "max-messages",
-        "role", "group", "list", "create", "partitions", "describe", "salvage", "to", "limit",
+        "role", "group", "list", "create", "partitions", "describe", "salvage", "to", "limit", "accept-loss",
+        "registry",
     ])
 }

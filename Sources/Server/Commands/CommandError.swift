@@ -9,6 +9,17 @@ struct CommandError: Error, Hashable, Sendable, CustomStringConvertible {
         case usage
         /// The command line is right and the work failed: exit status 1.
         case failed
+        /// Nothing is damaged, but a log ends with an interrupted write: exit status 3.
+        case torn
+
+        /// What the process ends with.
+        var exitStatus: Int32 {
+            switch self {
+            case .usage: 64
+            case .failed: 1
+            case .torn: 3
+            }
+        }
     }
 
     var kind: Kind
@@ -17,6 +28,10 @@ struct CommandError: Error, Hashable, Sendable, CustomStringConvertible {
 
     static func usage(_ sentence: String) -> CommandError {
         CommandError(kind: .usage, description: sentence)
+    }
+
+    static func torn(_ sentence: String) -> CommandError {
+        CommandError(kind: .torn, description: sentence)
     }
 
     static func failed(_ sentence: String) -> CommandError {

@@ -1,5 +1,6 @@
 // Who this data folder is: `node/node.json`. Written once with a fresh incarnation when the folder is new, and once more when
-// the cluster has formed. A folder is never silently adopted by a node of another name.
+// the cluster has formed. A folder is never silently adopted by a node of another name, and no identity is ever made over files
+// that another one left.
 import Cluster
 import FileIO
 import Foundation
@@ -8,7 +9,9 @@ import Synchronization
 
 /// The content of `node/node.json`.
 struct NodeIdentity: Codable, Hashable {
-    static let formatVersion = 1
+    static let formatVersion = 2
+    /// Without ``keepsRegistry`` and ``checksum``.
+    static let oldestFormatVersion = 1
 
     struct StoredMember: Codable, Hashable {
         var name: String
@@ -49,6 +52,23 @@ struct NodeIdentity: Codable, Hashable {
     var founders: [StoredMember]?
     var removed: [StoredMember]?
     var membershipVersion: UInt64?
+    /// `node/raft/registry` was made in this folder; nil before.
+    var keepsRegistry: Bool?
+    /// Of everything else, so that a damaged file is not another identity. Nil when an older version wrote the file.
+    var checksum: String?
+
+    /// FNV-1a over the other fields, as they are written.
+    func expectedChecksum() throws -> String {
+        var other = self
+        other.checksum = nil
+        return String(fnv1a(try other.encoded()), radix: 16)
+    }
+
+    func encoded() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        return Array(try encoder.encode(self))
+    }
 
     var cluster: FormedCluster? {
         guard let clusterID, let members else { return nil }
@@ -91,6 +111,13 @@ final class DataFolder: Sendable {
             throw ServerError.dataFolder(path, "\(error)")
         }
         guard let bytes = try fileSystem.readFile(path + "/node/node.json") else {
+            if let left = try Self.traceOfAnotherIdentity(in: path, fileSystem) {
+                lock.release()
+                throw ServerError.dataFolder(
+                    path,
+                    "node/node.json, which says whose it is, is missing, yet \(left) is there; restore the file from a backup of "
+                        + "this node, or start with an empty folder: no identity is ever made over old data")
+            }
             let incarnation = UUID().uuidString.lowercased()
             let identity = NodeIdentity(name: name ?? "node-" + incarnation.prefix(8), incarnation: incarnation)
             stored = Mutex(identity)
@@ -104,7 +131,12 @@ final class DataFolder: Sendable {
             throw ServerError.dataFolder(
                 path, "node/node.json can't be read; restore it from a backup, or start with an empty folder")
         }
-        guard identity.format == NodeIdentity.formatVersion else {
+        let isKnown = NodeIdentity.oldestFormatVersion...NodeIdentity.formatVersion ~= identity.format
+        if isKnown, identity.format > 1, try identity.checksum != identity.expectedChecksum() {
+            throw ServerError.dataFolder(
+                path, "the checksum of node/node.json does not hold; restore it from a backup of this node")
+        }
+        guard isKnown else {
             throw ServerError.dataFolder(
                 path, "it was written by another version (format \(identity.format)); use that version's Server")
         }
@@ -114,6 +146,39 @@ final class DataFolder: Sendable {
                 "it belongs to the node \(identity.name), not to \(name); give --id \(identity.name) or another --data")
         }
         stored = Mutex(identity)
+    }
+
+    /// What an earlier node left; nil when the folder is new.
+    private static func traceOfAnotherIdentity(
+        in path: String, _ fileSystem: any FileSystem
+    ) throws(FileIOError) -> String? {
+        for name in ["raft", "controller", "keyvalue"] where try fileSystem.exists("\(path)/node/\(name)") {
+            return "node/\(name)"
+        }
+        for name in try fileSystem.list(path) where name != "node" {
+            // Only folders can be listed.
+            guard let files = try? fileSystem.list("\(path)/\(name)") else { continue }
+            if files.contains(where: { $0.utf8.count == 24 && $0.hasSuffix(".log") }) { return name }
+        }
+        return nil
+    }
+
+    /// Voters of the cluster that a folder belongs to, as far as it knows; 1 when it belongs to none.
+    static func storedVoters(in path: String, fileSystem: any FileSystem) throws -> Int {
+        guard let bytes = try fileSystem.readFile(path + "/node/node.json") else { return 1 }
+        let identity = try JSONDecoder().decode(NodeIdentity.self, from: Data(bytes))
+        return identity.cluster?.membership.voters.count ?? 1
+    }
+
+    /// Notes that the registry of groups is there from now on.
+    func noteRegistry() throws {
+        try stored.withLock { stored in
+            guard stored.keepsRegistry != true else { return }
+            var identity = stored
+            identity.keepsRegistry = true
+            try store(identity)
+            stored = identity
+        }
     }
 
     /// Stores the cluster's identity and members, unless newer members are stored already.
@@ -142,8 +207,9 @@ final class DataFolder: Sendable {
     func release() { lock.release() }
 
     private func store(_ identity: NodeIdentity) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        try fileSystem.replaceFile(path + "/node/node.json", with: Array(encoder.encode(identity)))
+        var identity = identity
+        identity.format = NodeIdentity.formatVersion
+        identity.checksum = try identity.expectedChecksum()
+        try fileSystem.replaceFile(path + "/node/node.json", with: identity.encoded())
     }
 }

@@ -147,6 +147,8 @@ final class NodeRuntime: Sendable {
             metrics.turn(nanoseconds: now - start)
             if due > now, inbox.prepareToSleep() { wakeup.sleep(nanoseconds: due - now) }
         }
+        // The log writers do it before they end: whatever is damaged from now on can't look like an interrupted write.
+        node.host.sealLogs()
         node.host.close()
     }
 

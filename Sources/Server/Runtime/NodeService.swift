@@ -57,6 +57,7 @@ struct NodeService: Service {
             var options = Node.Options(directory: folder.path, seed: UInt64.random(in: .min ... .max))
             options.partitionsMax = configuration.partitionsMax
             options.engine = switches.engine
+            options.expectsRegistry = folder.identity.keepsRegistry == true
             options.settings.raft.leaseReads = switches.leases == .on
             configuration.timing.apply(to: &options.settings)
             options.settings.storageStallLimit = UInt64(configuration.stallLimit) * 1_000_000
@@ -78,6 +79,7 @@ struct NodeService: Service {
             ) { reason in
                 fatal.fail(.storageFailed(reason))
             }
+            try folder.noteRegistry()
             gate.open(services)
             logger.info(
                 "node is running",

@@ -5,6 +5,7 @@ import FileIO
 import PosixIO
 import SegmentedLog
 import Storage
+import StrataNode
 
 /// Checks, shows and saves storage files.
 struct StorageCommand: ParsableCommand {
@@ -98,22 +99,78 @@ struct StorageDumpCommand: ParsableCommand {
     }
 }
 
-/// Saves what is readable into a new folder.
+/// Goes on with what is left: of a store, into a new folder; of a replica, in its place.
 struct StorageRepairCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "repair", abstract: "Copies what is readable of a damaged store into a new one.",
+        commandName: "repair", abstract: "Copies what is readable of a damaged store, or accepts what a replica lost.",
         discussion: """
-            The damaged folder is only read. The new store can lack writes that were acknowledged, so a node of a \
-            cluster does better to start with an empty folder and catch up from its peers.
+            With --salvage the damaged folder is only read. The new store can lack writes that were acknowledged, so a node \
+            of a cluster does better to start with an empty folder and catch up from its peers. With --accept-loss a lone \
+            replica that a node refuses goes on with the entries that are left at the front of its log; the damaged log is \
+            kept beside it. With --registry the list of the groups that a node holds is written anew.
             """)
 
     @Option(help: "The damaged store's folder.")
-    var salvage: String
+    var salvage: String?
 
     @Option(help: "The new store's folder; it must be empty or missing.")
-    var to: String
+    var to: String?
+
+    @Option(name: .customLong("accept-loss"), help: "A refused replica, as the node names it: tt-0, or controller.")
+    var acceptLoss: String?
+
+    @Flag(help: "Write node/raft/registry anew from the state files that are there.")
+    var registry = false
+
+    @Option(help: "The node's data folder, for --accept-loss and --registry; the node must not be running.")
+    var data: String?
+
+    func validate() throws {
+        let orders = (salvage == nil ? 0 : 1) + (acceptLoss == nil ? 0 : 1) + (registry ? 1 : 0)
+        guard orders == 1 else { throw ValidationError("give one of --salvage, --accept-loss and --registry.") }
+        guard (salvage == nil) == (to == nil) else { throw ValidationError("--salvage and --to belong together.") }
+        guard (salvage == nil) == (data != nil) else {
+            throw ValidationError("--data belongs to --accept-loss and --registry.")
+        }
+    }
 
     func run() throws {
+        if let salvage, let to { return try save(salvage, to) }
+        guard let data else { return }
+        let disk = PosixFileSystem()
+        do {
+            let lock = try disk.lock(data + "/node")
+            defer { lock.release() }
+            if let acceptLoss {
+                try accept(acceptLoss, data, disk)
+            } else {
+                let names = try GroupRegistry.rebuild(directory: data, fileSystem: disk)
+                StandardOutput.write("the registry names \(names.count) groups: " + names.joined(separator: ", "))
+            }
+        } catch let error as NodeError {
+            throw CommandError.failed(error.description)
+        } catch let error as FileIOError {
+            throw CommandError.failed(error.description)
+        }
+    }
+
+    private func accept(_ name: String, _ data: String, _ disk: PosixFileSystem) throws {
+        let voters = try DataFolder.storedVoters(in: data, fileSystem: disk)
+        guard voters <= 1 else {
+            throw CommandError.failed(
+                "\(name) has \(voters) voters: start this node and it is rebuilt from the others; if they have lost it too, "
+                    + "restore one of them from a backup")
+        }
+        let report = try GroupRepair.acceptLoss(of: name, in: data, fileSystem: disk)
+        if report.recordedIndex > report.lastIndex {
+            StandardOutput.write(
+                "LOST: entries \(report.lastIndex + 1) to \(report.recordedIndex) of \(name), which were durable")
+        }
+        if let kept = report.kept { StandardOutput.write("the damaged log is kept as \(kept)") }
+        StandardOutput.write("\(name) goes on behind entry \(report.lastIndex)")
+    }
+
+    private func save(_ salvage: String, _ to: String) throws {
         let report = try StorageCommand.attempt { () throws(StorageError) in
             try StorageSalvage.salvage(salvage, to: to, fileSystem: PosixFileSystem())
         }
