@@ -123,6 +123,12 @@ final class SimulatedNode: HostEnvironment {
             environment: self, blocking: executor, clock: { 0 })
         hasRun = true
         node?.host.departed = { [unowned self] in hasDeparted = true }
+        // What the handshakes of both directions tell.
+        for other in cluster.nodes where other !== self {
+            let (own, others) = (member.id, other.member.id)
+            node?.host.noteSupport(of: others, level: FeatureLevel.supported)
+            other.post(.run { $0.noteSupport(of: own, level: FeatureLevel.supported) }, lane: .control)
+        }
         scheduleTurn(after: 0)
     }
 

@@ -117,7 +117,9 @@ public final class NodeStateHash: StateHashService {
         let clock = clock
         let deadline = clock() + Self.timeMax
         blocking.run { [self] in
-            let result = work { isStopped.load(ordering: .relaxed) || clock() > deadline }
+            let isCancelled = { self.isStopped.load(ordering: .relaxed) || clock() > deadline }
+            // Also where there is so little to hash that nobody would look.
+            let result = isCancelled() ? .failure(Self.givenUp) : work(isCancelled)
             pending.subtract(1, ordering: .relaxed)
             completion(result)
         }
