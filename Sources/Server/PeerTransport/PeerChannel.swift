@@ -18,6 +18,10 @@ protocol PeerChannel: AnyObject, Sendable {
     /// Batches that were dropped because too many bytes waited.
     var dropped: UInt64 { get }
 
+    /// What was sent was not acknowledged by the other end's kernel for several retransmissions: the way is broken, or was
+    /// until a moment ago, and TCP waits longer and longer before it tries again. False where that can't be seen.
+    func isStuck() async -> Bool
+
     /// Carries what is pushed until the connection breaks or the task is cancelled.
     func run() async throws
 }

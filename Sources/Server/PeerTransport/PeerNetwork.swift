@@ -22,6 +22,9 @@ final class PeerNetwork: PeerTransport {
     static let silentChecks = 5
     /// A peer that takes connections and says nothing (it may be starting) is dialled less and less often.
     static let silentChecksMax = 80
+    /// How long, and how often meanwhile, a silent connection is looked at once more when its peer has shaken hands anew.
+    static let graceLook = Duration.milliseconds(10)
+    static let graceLooks = 20
     /// Three of these and a pause fit into a second after a cut has healed.
     static let liveness = SocketLiveness(connectTimeout: .milliseconds(500), unacknowledgedMax: .seconds(10))
 
@@ -191,6 +194,7 @@ final class PeerNetwork: PeerTransport {
         if kind == .tcp {
             let (member, tcpPort) = try await handshake.shakeHands(at: address)
             if tcpPort != 0 {
+                guard try await mayReplaceConnection(to: member.id) else { return }
                 let identity = Strata_V1_PeerIdentity(directory, .itself)
                 let channel = try await TCPPeerChannel(
                     host: address.host, port: tcpPort, identity: identity, group: group, liveness: Self.liveness)
@@ -200,6 +204,7 @@ final class PeerNetwork: PeerTransport {
         try await withGRPCClient(transport: handshake.clientTransport(to: address)) { client in
             let peer = Strata_V1_Peer.Client(wrapping: client)
             let (member, _) = try await handshake.shakeHands(with: peer)
+            guard try await mayReplaceConnection(to: member.id) else { return }
             let identity = Strata_V1_PeerIdentity(directory, .itself)
             try await withGRPCClient(transport: handshake.clientTransport(to: address)) { snapshotClient in
                 let channel = GRPCPeerChannel(
@@ -207,6 +212,20 @@ final class PeerNetwork: PeerTransport {
                 try await serve(channel, to: member, at: address, as: link)
             }
         }
+    }
+
+    /// Whether a connection beside the one that is silent is still wanted now that the peer has shaken hands. A peer that stood
+    /// still answers on the old connection too, within moments, and what is under way there must not be sent again.
+    private func mayReplaceConnection(to id: NodeID) async throws -> Bool {
+        guard let current = connections.withLock({ $0[id] }), current.link.isSilent else { return true }
+        if await current.channel.isStuck() { return true }
+        let arrivals = directory.arrivals.counter(of: id)
+        let heard = arrivals.value
+        for _ in 0..<Self.graceLooks {
+            try await Task.sleep(for: Self.graceLook)
+            if arrivals.value != heard { return false }
+        }
+        return true
     }
 
     // MARK: One peer

@@ -37,6 +37,8 @@ final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
         }
     }
 
+    func isStuck() async -> Bool { false }
+
     var dropped: UInt64 { control.dropped + bulk.dropped + snapshot.dropped }
 
     func run() async throws {

@@ -2,6 +2,7 @@
 // the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after the
 // hello; that its peer has closed it shows at the next write, the other lanes show it at once.
 import Cluster
+import Glibc
 import NIOCore
 import NIOPosix
 import StrataClient
@@ -76,6 +77,21 @@ final class TCPPeerChannel: PeerChannel {
     }
 
     var dropped: UInt64 { droppedCount.load(ordering: .relaxed) + snapshots.dropped }
+
+    func isStuck() async -> Bool {
+        for lane in lanes {
+            guard let options = lane as? any SocketOptionProvider else { continue }
+            // The first bytes of Linux's `tcp_info`: state, congestion state, retransmissions of what is not acknowledged, …
+            let info: UInt64? = try? await options.unsafeGetSocketOption(
+                level: SocketOptionLevel(IPPROTO_TCP), name: SocketOptionName(TCP_INFO)
+            ).get()
+            if let info, info.littleEndian >> 16 & 0xff >= Self.stuckRetransmissions { return true }
+        }
+        return false
+    }
+
+    /// One or two may be a line that loses packets.
+    private static let stuckRetransmissions: UInt64 = 3
 
     func run() async throws {
         let ends = lanes.map(\.closeFuture) + [snapshotsEnded]
