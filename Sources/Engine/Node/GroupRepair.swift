@@ -22,25 +22,21 @@ public enum GroupRepair {
     public static func acceptLoss(
         of name: String, in directory: String, fileSystem: any FileSystem
     ) throws(NodeError) -> Report {
-        guard name != "keyvalue" else {
-            throw .refused(
-                replica: name,
-                why:
-                    "its log and its store belong together, so that neither can be cut alone: restore both from a backup, or "
-                    + "save what is readable of the store with: Server storage repair --salvage")
-        }
         let folder = "\(directory)/\(EvidenceCheck.folder(of: name))"
         let statePath = "\(directory)/node/raft/\(name).state"
         var options = SegmentedLog.Options()
-        options.naming = name == "controller" ? .index : .offset
+        options.naming = name == "controller" || name == "keyvalue" ? .index : .offset
         do throws(SegmentedLogError) {
             let stored = try? HardStateFile.read(path: statePath, fileSystem: fileSystem)
-            let kept = try DamagedFolder.setAside(folder, fileSystem: fileSystem)
+            // The store goes on from this very log, so its front can't be cut off: only term and vote are made anew.
+            let kept = name == "keyvalue" ? nil : try DamagedFolder.setAside(folder, fileSystem: fileSystem)
             let log =
                 if let kept {
                     try SegmentedLog.salvage(kept, to: folder, fileSystem: fileSystem, options: options)
                 } else {
-                    try SegmentedLog.open(directory: folder, fileSystem: fileSystem, options: options)
+                    try SegmentedLog.open(
+                        directory: folder, fileSystem: fileSystem, options: options,
+                        floor: name == "keyvalue" ? LogFloor.none : nil)
                 }
             var record = stored ?? HardStateRecord()
             record.term = max(record.term, log.lastTerm)
