@@ -113,7 +113,8 @@ struct LogOpening {
                     "\(bad), yet entries up to \(floor.index) were recorded as durable", last.logPath, last.byteCount)
             }
             throw incomplete(
-                "the log ends at entry \(last.end.lastIndex), yet entries up to \(floor.index) were recorded as durable")
+                "the log ends at entry \(last.end.lastIndex), yet entries up to \(floor.index) were recorded as durable"
+            )
         }
         if floor.index < first.head.lastIndex { return }
         let term =

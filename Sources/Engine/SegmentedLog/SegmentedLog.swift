@@ -162,9 +162,10 @@ public final class SegmentedLog: Sendable {
     public func durableEnd(truncatingFrom index: UInt64) -> LogFloor {
         state.withLock { state in
             guard index > state.firstIndex, index <= state.end.lastIndex else {
-                return index > state.end.lastIndex ? LogFloor(
-                    index: state.durableIndex, term: state.term(at: state.durableIndex) ?? 0,
-                    head: state.active.head.lastIndex) : .none
+                return index > state.end.lastIndex
+                    ? LogFloor(
+                        index: state.durableIndex, term: state.term(at: state.durableIndex) ?? 0,
+                        head: state.active.head.lastIndex) : .none
             }
             let last = min(index - 1, state.durableIndex)
             return LogFloor(

@@ -5,7 +5,7 @@
 /// Rewrites `-name` to `--name` before the parser sees it.
 enum SingleDash {
     /// The long options of our commands that take no value. A test compares this with what the commands declare.
-    static let flags: Set<String> = ["help", "version", "from-beginning", "list", "describe", "join"]
+    static let flags: Set<String> = ["help", "version", "from-beginning", "list", "describe", "join", "registry"]
 
     /// Gives long options that were typed with one dash their second one.
     ///
