@@ -30,8 +30,9 @@ extension ProcessTests {
             #expect(try away.get("after") == "it")
             #expect(try away.get("before") == "it")
             for number in 0..<30 { #expect(try away.get("k\(number)") == "\(number)\(value)") }
-            // One that reads, two that write, and over TCP two that send and two that receive; no thread that serves clients.
-            for node in cluster.nodes { #expect(try Self.niceThreads(of: node) <= (switches[1] == "tcp" ? 7 : 3)) }
+            // One that reads, two that write, one that hashes, and over TCP two that send and two that receive; no thread that
+            // serves clients.
+            for node in cluster.nodes { #expect(try Self.niceThreads(of: node) <= (switches[1] == "tcp" ? 8 : 4)) }
             try eventually("the leader knows") { try Self.metric("strata_snapshots_sent_total", of: leader) == 1 }
             try away.kill()
             try away.start()
