@@ -7,7 +7,7 @@ public import FileIO
 import SegmentedLog
 import Synchronization
 
-/// The groups that this node has had. See Docs/Formats/registry.md.
+/// The groups that this node has had. See Docs/Formats/segmented-log.md.
 public final class GroupRegistry: Sendable {
     private static let magic = Array("SGR1".utf8)
     private static let stateSuffix = ".state"
