@@ -1,6 +1,7 @@
-// A history of a few contended keys, recorded while leaders are killed, so that what clients saw can be judged: reads and
-// writes of several clients on the same keys, each with its start, its end and its answer. Bounded in rate and, by moving
-// on to fresh keys, in what the judge has to search. It must never leave out an operation whose outcome nobody knows.
+// A history of a few contended keys, recorded while leaders are killed, so that what clients saw can be judged: reads,
+// writes and removals of registers, and increments, reads and removals of a counter, by several clients on the same keys,
+// each with its start, its end and its answer. Bounded in rate and, by moving on to fresh keys, in what the judge has to
+// search. It must never leave out an operation whose outcome nobody knows.
 import LabKit
 import StrataClient
 import Synchronization
@@ -17,7 +18,9 @@ final class HistoryRecorder: Sendable {
     private let prefix: String
 
     private static let clients = 6
-    private static let keys = 3
+    private static let registers = 3
+    private static let counters = 1
+    private static let keys = registers + counters
     /// Operations on one key before the next one takes its place.
     private static let operationsPerKey = 400
     /// Rest of a client between two operations.
@@ -49,8 +52,16 @@ final class HistoryRecorder: Sendable {
     private func work(_ client: StrataClient, _ random: SeededRandom) async {
         var random = random
         while !isStopped.load(ordering: .relaxed) {
-            let key = nextKey(random.below(Self.keys))
-            if random.below(2) == 0 { await read(client, key) } else { await write(client, key) }
+            let number = random.below(Self.keys)
+            let key = nextKey(number)
+            // One change in eight removes the key.
+            switch (random.below(16), number < Self.registers) {
+            case (0..<8, true): await read(client, key)
+            case (0..<8, false): await readCounter(client, key)
+            case (8, _): await remove(client, key)
+            case (_, true): await write(client, key)
+            case (_, false): await increment(client, key, by: Int64(random.below(9)) - 3)
+            }
             try? await Task.sleep(for: Self.pause)
         }
     }
@@ -75,6 +86,39 @@ final class HistoryRecorder: Sendable {
         }
     }
 
+    private func readCounter(_ client: StrataClient, _ key: String) async {
+        let start = MonotonicClock.now()
+        do throws(ClientError) {
+            let value = try await client.get(Array(key.utf8))
+            // A text that is no number was never written; no sum of ours is this one.
+            let seen = value.map { Int64(String(decoding: $0, as: UTF8.self)) ?? .min }
+            record(key, .readNumber(seen), start, end: MonotonicClock.now())
+        } catch {
+            // A read without an answer tells nothing.
+        }
+    }
+
+    private func increment(_ client: StrataClient, _ key: String, by amount: Int64) async {
+        let start = MonotonicClock.now()
+        do throws(ClientError) {
+            let result = try await client.increment(Array(key.utf8), by: amount)
+            record(key, .increment(by: amount, result: result), start, end: MonotonicClock.now())
+        } catch {
+            record(key, .increment(by: amount, result: 0), start, end: nil, Self.outcome(of: error))
+        }
+    }
+
+    /// The answer does not say whether there was a value, so it is a write of nothing.
+    private func remove(_ client: StrataClient, _ key: String) async {
+        let start = MonotonicClock.now()
+        do throws(ClientError) {
+            try await client.delete(Array(key.utf8))
+            record(key, .write(0), start, end: MonotonicClock.now())
+        } catch {
+            record(key, .write(0), start, end: nil, Self.outcome(of: error))
+        }
+    }
+
     private func write(_ client: StrataClient, _ key: String) async {
         let value = state.withLock { state in
             state.writes += 1
@@ -85,10 +129,13 @@ final class HistoryRecorder: Sendable {
             try await client.put(Array(key.utf8), Array(String(value).utf8))
             record(key, .write(value), start, end: MonotonicClock.now())
         } catch {
-            // Of these it is certain that nothing was written, and nobody may read it.
-            let isRefused = error.code == .unavailable || error.code == .invalid
-            record(key, .write(value), start, end: nil, isRefused ? .notApplied : .unknown)
+            record(key, .write(value), start, end: nil, Self.outcome(of: error))
         }
+    }
+
+    /// Of a refusal it is certain that nothing was changed, and nobody may read it.
+    private static func outcome(of error: ClientError) -> KeyOperation.Outcome {
+        error.code == .unavailable || error.code == .invalid ? .notApplied : .unknown
     }
 
     private func record(
