@@ -132,6 +132,52 @@ import Testing
         #expect(lowestSent > LogIndex(common), "entries that both have were sent again")
     }
 
+    // MARK: Returning
+
+    /// Issue 15, 7.1: what was acknowledged before the probe says nothing about what the connection still holds.
+    @Test func lateAcknowledgementsDoNotEndAProbe() throws {
+        var solo = Solo()
+        solo.leadAndCommit()
+        solo.acknowledge(from: 3, solo.core.lastIndex)
+        solo.drain()
+        for _ in 0..<10 { try solo.propose(bytes: 16 << 10) }
+        let before = try #require(solo.drain().messages.of(.append, to: 3).first)
+        solo.step(.unreachable(NodeID(3)))
+        solo.receive(.heartbeatResponse, from: 3, term: solo.core.term)
+        let probe = try #require(solo.drain().messages.of(.append, to: 3).first)
+        #expect(probe.entries.isEmpty && probe.context != before.context)
+        for index in before.index + 1...before.index + 5 {
+            solo.receive(.appendResponse, from: 3, term: solo.core.term) {
+                $0.index = index
+                $0.context = before.context
+            }
+        }
+        #expect(solo.drain().messages.of(.append, to: 3).flatMap(\.entries).isEmpty, "the probe is not answered")
+        // Its own answer, behind those, tells no more than that the way is open.
+        solo.receive(.appendResponse, from: 3, term: solo.core.term) {
+            $0.index = probe.index
+            $0.context = probe.context
+        }
+        let entries = solo.drain().messages.of(.append, to: 3).flatMap(\.entries)
+        #expect(entries.map(\.index) == Array(before.index + 6...solo.core.lastIndex))
+    }
+
+    /// Issue 15, 7.1: the leader that sent this has not heard what the follower acknowledged meanwhile.
+    @Test func anAppendFromBeforeTheCommitIndexBringsWhatIsBehindTheLog() {
+        var solo = Solo(terms: [1, 1, 2], commit: 2)
+        solo.append(term: 2, after: 0, 0, [1, 1, 2, 2, 2], commit: 4)
+        #expect(solo.ready.entries.map(\.index) == [4, 5] && solo.core.lastIndex == 5)
+        #expect(solo.ready.truncateFrom == nil && solo.core.commitIndex == 4)
+        #expect(solo.ready.afterDurable.map(\.index) == [5])
+    }
+
+    @Test func anAppendFromBelowTheLogsStartBringsWhatIsBehindTheLog() {
+        var solo = Solo(terms: [2, 2], base: SnapshotPoint(index: 10, term: 2), commit: 11)
+        solo.append(term: 2, after: 9, 2, [2, 2, 2, 2, 2])
+        #expect(solo.ready.entries.map(\.index) == [13, 14] && solo.core.lastIndex == 14)
+        #expect(solo.ready.afterDurable.map(\.index) == [14])
+    }
+
     // MARK: Storage
 
     @Test func acknowledgementsWaitForTheDisk() {

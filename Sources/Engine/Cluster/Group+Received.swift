@@ -9,9 +9,13 @@ extension Group {
     ///
     /// Offsets are compared at the first entry that memory knows, where both logs are the same up to the entry before.
     func contradiction(in frames: FrameBatch, of append: Message) -> String? {
-        guard let first = frames.headers.first, core.term(at: append.index) == append.logTerm else { return nil }
+        guard let first = frames.headers.first else { return nil }
+        // The core leaves out what is committed here, and the entry before may be gone.
+        let isBehind = append.index < core.commitIndex
+        guard isBehind || core.term(at: append.index) == append.logTerm else { return nil }
         // Entries before the tail are applied, so every leader has the same.
-        let place = max(first.index, min(tail.firstIndex ?? .max, core.lastIndex + 1))
+        var place = max(first.index, min(tail.firstIndex ?? .max, core.lastIndex + 1))
+        if isBehind { place = max(place, core.commitIndex + 1) }
         guard place <= frames.lastIndex else { return nil }
         let position = frames.firstPosition(atOrAbove: place)
         if place > first.index, core.term(at: place - 1) != frames.headers[position - 1].term { return nil }

@@ -3,11 +3,11 @@
 // acknowledge an entry before it is durable.
 
 extension RaftCore {
-    mutating func receiveAppend(_ message: Message, _ ready: inout Ready) {
-        guard isWellFormed(message) else { return }
-        if message.index < commitIndex {
-            acknowledge(commitIndex, message, &ready)
-            follow(message, matched: commitIndex, &ready)
+    mutating func receiveAppend(_ received: Message, _ ready: inout Ready) {
+        guard isWellFormed(received) else { return }
+        guard let message = uncommittedPart(of: received) else {
+            acknowledge(commitIndex, received, &ready)
+            follow(received, matched: commitIndex, &ready)
             return
         }
         guard log.term(at: message.index) == message.logTerm else {
@@ -20,6 +20,20 @@ extension RaftCore {
         advanceCommit(to: min(message.commit, bound), &ready)
         acknowledge(proven, message, &ready)
         follow(message, matched: proven, &ready)
+    }
+
+    /// An append without the entries that this log has committed, which every later leader has too (paper §5.4); nil when it
+    /// brings nothing else. A leader that has not heard of the newest acknowledgements begins before the commit index, and
+    /// what stands behind it would have to be sent again.
+    private func uncommittedPart(of message: Message) -> Message? {
+        if message.index >= commitIndex { return message }
+        let committed = commitIndex - message.index
+        guard committed < UInt64(message.entries.count) else { return nil }
+        var rest = message
+        rest.index = commitIndex
+        rest.logTerm = message.entries[Int(committed) - 1].term
+        rest.entries.removeFirst(Int(committed))
+        return rest
     }
 
     /// Contiguous after `index`, with terms that never fall and never exceed the sender's.

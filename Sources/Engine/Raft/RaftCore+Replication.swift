@@ -169,8 +169,7 @@ extension RaftCore {
             return
         }
         if message.index > lastIndex { return }
-        // An answer to what was sent before a probe tells how far the member is, but not where its log ends.
-        let isProbeAnswer = progress[slot].state == .probe && message.index + 1 >= progress[slot].next
+        let isProbeAnswer = progress[slot].isProbeAnswer(message)
         let isNews = progress[slot].update(match: message.index, endsWait: isProbeAnswer)
         guard isNews || isProbeAnswer else { return }
         switch progress[slot].state {

@@ -259,6 +259,12 @@ public struct RaftCore: Hashable, Sendable {
         return progress[slot].match
     }
 
+    /// True while this leader has to find out where the log of `member` stands.
+    public func isProbing(_ member: NodeID) -> Bool {
+        guard role == .leader, let slot = slot(of: member) else { return false }
+        return progress[slot].state == .probe
+    }
+
     /// Bytes of entries that this leader sent and that nobody acknowledged yet, summed over the members.
     public var bytesInFlight: Int { progress.reduce(0) { $0 + $1.window.bytes } }
 
