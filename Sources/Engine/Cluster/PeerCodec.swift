@@ -120,6 +120,19 @@ enum PeerCodec {
         writer.fillLength(from: start)
     }
 
+    static func isBeat(_ body: ArraySlice<UInt8>) -> Bool { body.count == 1 && body.first == Tag.beat.rawValue }
+
+    /// The kind and the group of a heartbeat or of its answer; nil for every other message.
+    static func heartbeat(_ body: ArraySlice<UInt8>) -> (kind: Message.Kind, group: GroupID)? {
+        var reader = ByteReader(body)
+        guard reader.read(UInt8.self) == Tag.raft.rawValue,
+            let kind = reader.read(UInt8.self).flatMap(Message.Kind.init(rawValue:)),
+            kind == .heartbeat || kind == .heartbeatResponse,
+            reader.read(UInt16.self) != nil, let group = reader.read(UInt64.self)
+        else { return nil }
+        return (kind, GroupID(rawValue: group))
+    }
+
     /// Decodes one batch; nil when anything in it is malformed.
     static func decode(_ bytes: [UInt8]) -> [PeerMessage]? {
         var reader = ByteReader(bytes[...])

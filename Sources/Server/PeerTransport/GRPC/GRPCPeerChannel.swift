@@ -9,9 +9,9 @@ import StrataProtocol
 import SwiftProtobuf
 
 final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
-    private let control = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.control))
-    private let bulk = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.bulk))
-    private let snapshot = LaneQueue(bytesMax: PeerLimits.waitingBytesMax(.snapshot))
+    private let control = LaneQueue(.control)
+    private let bulk = LaneQueue(.bulk)
+    private let snapshot = LaneQueue(.snapshot)
     private let peer: Strata_V1_Peer.Client<Transport>
     private let snapshotPeer: Strata_V1_Peer.Client<Transport>
     private let identity: Strata_V1_PeerIdentity

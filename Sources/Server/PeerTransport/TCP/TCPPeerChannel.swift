@@ -13,14 +13,11 @@ import Synchronization
 final class TCPPeerChannel: PeerChannel {
     /// The lanes that stay on event loops.
     private let lanes: [any Channel]
-    private let waiting: [WaitingBytes]
+    private let control: ControlLane
+    private let waitingBulk = Atomic<Int>(0)
     private let snapshots: FrameSender
     private let snapshotsEnded: EventLoopFuture<Void>
     private let droppedCount = Atomic<UInt64>(0)
-
-    private final class WaitingBytes: Sendable {
-        let count = Atomic<Int>(0)
-    }
 
     /// Connects all lanes and says who calls.
     init(
@@ -52,7 +49,7 @@ final class TCPPeerChannel: PeerChannel {
         }
         lanes.remove(at: Int(PeerLane.snapshot.rawValue))
         self.lanes = lanes
-        waiting = lanes.map { _ in WaitingBytes() }
+        control = ControlLane(lanes[Int(PeerLane.control.rawValue)])
     }
 
     deinit {
@@ -61,22 +58,28 @@ final class TCPPeerChannel: PeerChannel {
     }
 
     func push(_ batch: [UInt8], lane: PeerLane) {
-        if lane == .snapshot { return snapshots.push(batch) }
-        let number = Int(lane.rawValue)
-        let channel = lanes[number]
-        let bytes = waiting[number]
+        switch lane {
+        case .control: control.push(batch)
+        case .bulk: pushBulk(batch)
+        case .snapshot: snapshots.push(batch)
+        }
+    }
+
+    private func pushBulk(_ batch: [UInt8]) {
+        let channel = lanes[Int(PeerLane.bulk.rawValue)]
         let count = batch.count
-        guard bytes.count.load(ordering: .relaxed) + count <= PeerLimits.waitingBytesMax(lane), channel.isActive else {
+        let waiting = waitingBulk.load(ordering: .relaxed)
+        guard waiting + count <= PeerLimits.waitingBytesMax(.bulk), channel.isActive else {
             droppedCount.wrappingAdd(1, ordering: .relaxed)
             return
         }
-        bytes.count.wrappingAdd(count, ordering: .relaxed)
+        waitingBulk.wrappingAdd(count, ordering: .relaxed)
         let written = channel.eventLoop.makePromise(of: Void.self)
-        written.futureResult.whenComplete { _ in bytes.count.wrappingSubtract(count, ordering: .relaxed) }
+        written.futureResult.whenComplete { [self] _ in waitingBulk.wrappingSubtract(count, ordering: .relaxed) }
         channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
     }
 
-    var dropped: UInt64 { droppedCount.load(ordering: .relaxed) + snapshots.dropped }
+    var dropped: UInt64 { droppedCount.load(ordering: .relaxed) + control.dropped + snapshots.dropped }
 
     func isStuck() async -> Bool {
         for lane in lanes {
