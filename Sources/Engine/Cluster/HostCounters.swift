@@ -19,7 +19,8 @@ public final class HostCounters: Sendable {
     public let committedCommands = Atomic<UInt64>(0)
     public let reads = Atomic<UInt64>(0)
     public let leaseReads = Atomic<UInt64>(0)
-    public let peerBytes = Atomic<UInt64>(0)
+    /// Bytes of messages handed to the transport since the start, by the peer's name.
+    public let peerBytes = Mutex<[String: UInt64]>([:])
     /// Time for which proposals were held back because the store is behind.
     public let heldNanoseconds = Atomic<UInt64>(0)
     /// Requests that wait: for a leader, for a quorum, for the store.
@@ -48,6 +49,17 @@ extension ClusterHost {
         inbox.counters.waitingRequests.store(UInt64(waiting), ordering: .relaxed)
         inbox.counters.bytesInFlight.store(UInt64(bytes), ordering: .relaxed)
         inbox.counters.groupsAwake.store(UInt64(schedule.awake.count), ordering: .relaxed)
-        inbox.counters.peerBytes.store(outbox.bytesSent, ordering: .relaxed)
+        refreshPeerBytes()
+    }
+
+    private func refreshPeerBytes() {
+        let members = members.current.members.map(\.member)
+        let sent = outbox.bytesSent
+        inbox.counters.peerBytes.withLock { counts in
+            for (peer, bytes) in sent {
+                guard let member = members.first(where: { $0.id == peer }) else { continue }
+                counts[member.name] = bytes
+            }
+        }
     }
 }

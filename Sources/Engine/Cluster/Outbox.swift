@@ -11,12 +11,16 @@ final class Outbox {
         var id: NodeID
         var control = ByteWriter()
         var bulk = ByteWriter()
+        /// Handed to the transport so far.
+        var bytesSent: UInt64 = 0
     }
 
     /// Grows as peers come; those that went stay, empty.
     private var peers: [Peer] = []
     private let environment: any HostEnvironment
-    private(set) var bytesSent: UInt64 = 0
+
+    /// Bytes handed to the transport so far, by peer.
+    var bytesSent: [(peer: NodeID, bytes: UInt64)] { peers.map { ($0.id, $0.bytesSent) } }
 
     init(environment: any HostEnvironment) {
         self.environment = environment
@@ -88,18 +92,20 @@ final class Outbox {
     }
 
     /// Counts a message that another thread has sent.
-    func noteSent(_ count: Int) { bytesSent += UInt64(count) }
+    func noteSent(_ count: Int, to peer: NodeID) {
+        peers[position(of: peer)].bytesSent += UInt64(count)
+    }
 
     /// Sends one message of a snapshot transfer, past everything that gathers here.
     func sendSnapshot(_ message: [UInt8], to peer: NodeID) {
-        bytesSent += UInt64(message.count)
+        noteSent(message.count, to: peer)
         environment.send(message, lane: .snapshot, to: peer)
     }
 
     /// Hands everything to the transport, control traffic first.
     func flush() {
         for position in peers.indices where !peers[position].control.bytes.isEmpty {
-            bytesSent += UInt64(peers[position].control.bytes.count)
+            peers[position].bytesSent += UInt64(peers[position].control.bytes.count)
             environment.send(peers[position].control.bytes, lane: .control, to: peers[position].id)
             peers[position].control = ByteWriter()
         }
@@ -107,7 +113,7 @@ final class Outbox {
     }
 
     private func sendBulk(_ position: Int) {
-        bytesSent += UInt64(peers[position].bulk.bytes.count)
+        peers[position].bytesSent += UInt64(peers[position].bulk.bytes.count)
         environment.send(peers[position].bulk.bytes, lane: .bulk, to: peers[position].id)
         peers[position].bulk = ByteWriter()
     }

@@ -31,7 +31,10 @@ extension HostCounters {
             "Commands that clients were told are committed, by this node as leader.", committedCommands)
         write("strata_reads_total", .counter, "Reads that asked the leader for confirmation or by its lease.", reads)
         write("strata_lease_reads_total", .counter, "Reads answered by the leader's lease.", leaseReads)
-        write("strata_peer_sent_bytes_total", .counter, "Bytes of messages to other nodes.", peerBytes)
+        text.family("strata_peer_sent_bytes_total", .counter, "Bytes of messages to each other node.")
+        for (peer, bytes) in peerBytes.withLock({ $0 }).sorted(by: { $0.key < $1.key }) {
+            text.sample("strata_peer_sent_bytes_total", [("peer", peer)], Double(bytes))
+        }
         write(
             "strata_writes_held_seconds_total", .counter, "Time for which writes were held back for the store.",
             heldNanoseconds, scale: 1e-9)

@@ -191,7 +191,9 @@ extension Group {
         switch result {
         case .success(let count):
             snapshots.counters.note(sentBytes: count)
-            outbox.noteSent(count)
+            if let outgoing = snapshots.outgoing, outgoing.transfer == transfer {
+                outbox.noteSent(count, to: outgoing.peer)
+            }
         case .failure(let failure):
             diagnostics?.report(.snapshotFailed, "\(id): a piece of a snapshot can't be read: \(failure)")
             guard let outgoing = snapshots.outgoing, outgoing.transfer == transfer, outgoing.attempt == attempt else {
