@@ -13,9 +13,10 @@ import Testing
         let value = Mutex(0)
     }
 
-    /// Has a follower receive a message, as of its leader, and looks at what comes of it.
+    /// Has a follower receive messages, as of its leader, and looks at what comes of it.
     private func deliver(
-        seed: UInt64, _ make: (_ message: inout Message, _ frames: inout FrameBatch, _ status: GroupStatus) -> Void
+        seed: UInt64, _ make: (_ leader: NodeID, _ follower: SimulatedNode, _ status: GroupStatus) throws -> [[UInt8]],
+        after: (_ follower: SimulatedNode) throws -> Void = { _ in }
     ) throws {
         let cluster = try SimulatedCluster(seed: seed)
         let world = cluster.world
@@ -23,21 +24,35 @@ import Testing
         let leader = try #require(cluster.leader)
         let follower = try #require(cluster.nodes.first { $0 !== leader })
         let status = try #require(follower.node?.statuses.status(of: .keyValue))
-        var message = Message(.append, from: leader.member.id, to: follower.member.id, term: status.term)
-        message.index = status.lastIndex
-        message.logTerm = status.term
-        var frames = FrameBatch()
-        make(&message, &frames, status)
-        var writer = ByteWriter()
-        PeerCodec.encode(message, group: .keyValue, frames: frames, into: &writer)
-        follower.post(.received(from: leader.member.id, messages: writer.bytes), lane: .bulk)
-        world.run(for: 200_000_000)
+        for batch in try make(leader.member.id, follower, status) {
+            follower.post(.received(from: leader.member.id, messages: batch), lane: .bulk)
+            world.run(for: 200_000_000)
+        }
         #expect(follower.node?.host.failure == nil, "seed \(seed)")
+        try after(follower)
         let written = Count()
         leader.node?.keyValue.put(key: [1], value: [2]) { result in
             if case .success = result { written.value.withLock { $0 += 1 } }
         }
         #expect(world.run(for: 5_000_000_000, until: { written.value.withLock { $0 } == 1 && cluster.hasConverged }))
+    }
+
+    /// The same with one message about the key-value group.
+    private func deliver(
+        seed: UInt64, _ make: (_ message: inout Message, _ frames: inout FrameBatch, _ status: GroupStatus) -> Void
+    ) throws {
+        try deliver(
+            seed: seed,
+            { leader, follower, status in
+                var message = Message(.append, from: leader, to: follower.member.id, term: status.term)
+                message.index = status.lastIndex
+                message.logTerm = status.term
+                var frames = FrameBatch()
+                make(&message, &frames, status)
+                var writer = ByteWriter()
+                PeerCodec.encode(message, group: .keyValue, frames: frames, into: &writer)
+                return [writer.bytes]
+            })
     }
 
     /// The core asks its host for the snapshot that it was just told of; the host had none and trapped.
@@ -56,6 +71,37 @@ import Testing
             frames.append(
                 kind: .noop, index: status.lastIndex + 1, term: status.term, baseOffset: 99, recordCount: 0, payload: []
             )
+        }
+    }
+
+    /// Its checksums held, so it took the place of the node's own store, which then could not be opened: the node stopped, at
+    /// each start again.
+    @Test(arguments: [UInt64(1), 2, 3])
+    func aSnapshotWhoseFilesAreNoStoreIsRefused(seed: UInt64) throws {
+        let bytes = Array("123456789".utf8)
+        // CRC-32C's own test value.
+        let checksum: UInt32 = 0xe306_9283
+        for name in ["000001.sst", "CURRENT", "MANIFEST-000001"] {
+            var failures: UInt64?
+            try deliver(
+                seed: seed,
+                { leader, follower, status in
+                    let snapshots = try #require(follower.node?.host.group(.keyValue)?.snapshots)
+                    let membership = try #require(follower.node?.host.group(.keyValue)?.membership)
+                    let manifest = SnapshotManifest(
+                        format: snapshots.store.format, checkpoint: 77,
+                        point: SnapshotPoint(index: status.lastIndex + 50, term: status.term), membership: membership,
+                        files: [.init(name: name, byteCount: UInt64(bytes.count), checksum: checksum)])
+                    let chunk = SnapshotChunk(file: 0, offset: 0, checksum: checksum, bytes: .slice(bytes[...]))
+                    return [SnapshotMessage.Content.offer(term: status.term, manifest), .chunk(chunk)].map { content in
+                        var writer = ByteWriter()
+                        PeerCodec.encode(
+                            SnapshotMessage(group: .keyValue, transfer: 909, content: content), into: &writer)
+                        return writer.bytes
+                    }
+                },
+                after: { failures = $0.diagnostics?.total(of: .snapshotFailed) })
+            #expect(failures == 1, "\(name), seed \(seed)")
         }
     }
 }

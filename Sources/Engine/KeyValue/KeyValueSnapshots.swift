@@ -79,6 +79,28 @@ public final class KeyValueSnapshots: SnapshotStore {
 
     public func sending(_ isUnderWay: Bool) { store.putOffCompaction(isUnderWay) }
 
+    /// Opens the received files as the store that they are to become. Costs what opening costs: the tables' ends for a tree, all
+    /// entries for a hash log.
+    public func check(_ manifest: SnapshotManifest) throws(SnapshotFailure) {
+        let received: any KeyValueStore
+        do throws(StorageError) {
+            received = try openStore(
+                kind: kind, directory: incomingFolder, fileSystem: fileSystem, options: options)
+        } catch {
+            throw SnapshotFailure("the received files are no store that this node can open: \(error)")
+        }
+        defer { received.close() }
+        try Self.compare(received.flushed, with: manifest)
+    }
+
+    private static func compare(_ flushed: LogPosition, with manifest: SnapshotManifest) throws(SnapshotFailure) {
+        guard flushed == LogPosition(index: manifest.point.index, term: manifest.point.term) else {
+            throw SnapshotFailure(
+                "the received files end at entry \(flushed.index) of term \(flushed.term), the snapshot at "
+                    + "\(manifest.point.index) of term \(manifest.point.term)")
+        }
+    }
+
     public func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure) {
         do {
             try fileSystem.replaceFile(Self.marker(directory, kind), with: manifest.fileBytes)
@@ -91,12 +113,7 @@ public final class KeyValueSnapshots: SnapshotStore {
                 return try openStore(
                     kind: kind, directory: "\(directory)/\(kind.rawValue)", fileSystem: fileSystem, options: options)
             }
-            let flushed = store.flushed
-            guard flushed == LogPosition(index: manifest.point.index, term: manifest.point.term) else {
-                throw SnapshotFailure(
-                    "the received files end at entry \(flushed.index), the snapshot at \(manifest.point.index); "
-                        + "restore this node's data folder")
-            }
+            try Self.compare(store.flushed, with: manifest)
             try Self.finish(manifest, log, membershipFile, directory, kind, fileSystem)
         } catch {
             throw SnapshotFailure("\(error)")

@@ -122,11 +122,12 @@ extension Group {
     private func verify() {
         guard let snapshots, let incoming = snapshots.incoming else { return }
         snapshots.incoming?.phase = .verifying
-        let files = incoming.files
+        let (files, store) = (incoming.files, snapshots.store)
         snapshots.works.append(
             SnapshotWork(group: id) {
                 do throws(SnapshotFailure) {
                     try files.verify()
+                    try store.check(files.manifest)
                     return SnapshotOutcome(content: .verified(files, nil))
                 } catch {
                     return SnapshotOutcome(content: .verified(files, error))
