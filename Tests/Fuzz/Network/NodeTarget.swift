@@ -16,6 +16,7 @@ func nodeTargets() -> [FuzzTarget] {
     [
         FuzzTarget(name: "node") { mutator in
             let node = try FuzzNode(seed: mutator.next())
+            defer { node.end() }
             for _ in 0..<(4 + mutator.below(16)) { node.step(&mutator) }
             if let failure = node.failure { preconditionFailure("peers have stopped the node: \(failure)") }
             if node.accepted == 0 { throw Refused() }
@@ -71,6 +72,12 @@ private final class FuzzNode: HostEnvironment {
     }
 
     var failure: String? { node?.host.failure }
+
+    /// Gives back what the node holds, which knows this object as its environment.
+    func end() {
+        node?.host.close()
+        node = nil
+    }
 
     func submit(_ work: StorageWork) { storage.append(work) }
     func submit(_ work: SnapshotWork) { snapshots.append(work) }
@@ -279,9 +286,8 @@ private final class FuzzNode: HostEnvironment {
             manifest.point.term = mutator.number(near: group.core.term)
             manifest.nextOffset = mutator.number(near: 0)
             manifest.files[0].byteCount = mutator.number(near: 9)
-            // What whole files hold is believed of a leader: files that are no store end the node when they take the place of
-            // its own. So none is ever whole here.
-            manifest.files[0].checksum = 1
+            // Sometimes the golden piece is the whole of the only file, whose checksum then holds: no store all the same.
+            if mutator.chance(1, in: 2) { manifest.files = [PeerCorpus.pieceAsFile] }
             content = .offer(term: mutator.number(near: group.core.term &+ 1), manifest)
         }
         if case .want = content { content = .want([WantedFile(file: 0, offset: mutator.number(near: 0))]) }
