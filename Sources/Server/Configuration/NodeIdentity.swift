@@ -164,10 +164,42 @@ final class DataFolder: Sendable {
     }
 
     /// Voters of the cluster that a folder belongs to, as far as it knows; 1 when it belongs to none.
+    ///
+    /// Throws ``ServerError`` when the identity is missing or damaged: nothing else says that a node is alone.
     static func storedVoters(in path: String, fileSystem: any FileSystem) throws -> Int {
-        guard let bytes = try fileSystem.readFile(path + "/node/node.json") else { return 1 }
-        let identity = try JSONDecoder().decode(NodeIdentity.self, from: Data(bytes))
-        return identity.cluster?.membership.voters.count ?? 1
+        try storedIdentity(in: path, fileSystem).cluster?.membership.voters.count ?? 1
+    }
+
+    /// What is missing or damaged of the files that say who a node is and which groups it holds, one sentence each; empty for a
+    /// folder that is no node's.
+    static func doubts(in path: String, fileSystem: any FileSystem) throws -> [String] {
+        guard try fileSystem.exists(path + "/node/raft") else { return [] }
+        let identity: NodeIdentity
+        do {
+            identity = try storedIdentity(in: path, fileSystem)
+        } catch let error as ServerError {
+            return [error.description]
+        }
+        let hasRegistry = try fileSystem.exists(path + "/node/raft/registry")
+        guard identity.keepsRegistry == true, !hasRegistry else { return [] }
+        return ["node/raft/registry is missing, yet it was made in this folder"]
+    }
+
+    /// Reads `node/node.json`, without a lock and without making one.
+    private static func storedIdentity(in path: String, _ fileSystem: any FileSystem) throws -> NodeIdentity {
+        guard let bytes = try fileSystem.readFile(path + "/node/node.json") else {
+            throw ServerError.dataFolder(
+                path,
+                "node/node.json is missing, so nothing says whether this node is alone; restore it from a backup")
+        }
+        guard let identity = try? JSONDecoder().decode(NodeIdentity.self, from: Data(bytes)),
+            try identity.format < 2 || identity.checksum == identity.expectedChecksum()
+        else {
+            throw ServerError.dataFolder(
+                path,
+                "node/node.json is damaged, so nothing says whether this node is alone; restore it from a backup")
+        }
+        return identity
     }
 
     /// Notes that the registry of groups is there from now on.

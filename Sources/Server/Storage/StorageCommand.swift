@@ -151,6 +151,8 @@ struct StorageRepairCommand: ParsableCommand {
             throw CommandError.failed(error.description)
         } catch let error as FileIOError {
             throw CommandError.failed(error.description)
+        } catch let error as ServerError {
+            throw CommandError.failed(error.description)
         }
     }
 

@@ -44,11 +44,16 @@ struct StorageVerifyCommand: ParsableCommand {
             throw CommandError.failed(error.description)
         }
         for contradiction in contradictions { StandardOutput.write("contradiction: \(contradiction)") }
+        let doubts = try DataFolder.doubts(in: directory, fileSystem: PosixFileSystem())
+        for doubt in doubts { StandardOutput.write(doubt) }
         let damaged = files.count { $0.fault != nil } + logs.count { $0.isDamaged }
         let all = "\(files.count) files and \(logs.count) logs"
         guard damaged == 0 else { throw CommandError.failed("\(damaged) of \(all) are damaged") }
         guard contradictions.isEmpty else {
             throw CommandError.failed("\(contradictions.count) groups hold less than they should")
+        }
+        guard doubts.isEmpty else {
+            throw CommandError.failed("what says who this node is, or which groups it holds, is missing or damaged")
         }
         let torn = logs.count(where: \.isTorn)
         guard torn == 0 else {
