@@ -198,7 +198,7 @@ let package = Package(
         tests(
             "LoadGenTests",
             ["LoadGen", "LabKit", "Records", "StrataClient", "Storage", "Memory", "UringIO", arguments] + nio),
-        tests("ClusterProcessTests", ["Server", "LoadGen", "TestSupport"]),
+        tests("ClusterProcessTests", ["Server", "LoadGen", "StrataClient", "TestSupport"]),
     ]
 )
 

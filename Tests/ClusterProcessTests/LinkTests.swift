@@ -2,6 +2,7 @@
 // however long it was cut (issue 15, 7.3). Needs root and iproute2.
 import Foundation
 import LabKit
+import StrataClient
 import TestSupport
 import Testing
 
@@ -53,6 +54,48 @@ extension ProcessTests {
             let written = MonotonicClock.seconds(from: healedAt, to: MonotonicClock.now())
             print("\(arguments): caught up \(caughtUp) s after the cut, a write acknowledged after \(written) s")
             #expect(caughtUp < 1 && written < 1.5)
+        }
+
+        /// A client keeps its connections over a cut; the retransmission that would show it the healed way comes up to as long
+        /// after the cut as the cut was long.
+        @Test func aClientUsesAHealedWayAgainWithinTwoSeconds() async throws {
+            let folder = try TemporaryFolder()
+            let cluster = try Self.cluster(folder, [])
+            defer { cluster.close(keepLogs: false) }
+            try cluster.startAll()
+            _ = try cluster.waitForLeader()
+            guard case .namespaces(let network) = cluster.network else { preconditionFailure("asked for namespaces") }
+            var options = ClientOptions()
+            options.requestTimeout = .seconds(5)
+            let client = try StrataClient(endpoints: cluster.nodes.map { "\($0.grpc)" }, options: options)
+            let key = Array("key".utf8)
+            try await client.put(key, [1])
+            for node in cluster.nodes.indices { try network.cutFromClients(node) }
+            let cutAt = ContinuousClock.now
+            var failures = 0
+            while ContinuousClock.now - cutAt < .seconds(20) {
+                do {
+                    try await client.put(key, [2])
+                    Issue.record("a write was answered through the cut")
+                } catch {
+                    failures += 1
+                }
+            }
+            let healedAt = ContinuousClock.now
+            try network.heal()
+            while true {
+                do {
+                    try await client.put(key, [3])
+                    break
+                } catch {
+                    try #require(ContinuousClock.now - healedAt < .seconds(30), "\(error)")
+                }
+            }
+            let waited = ContinuousClock.now - healedAt
+            print("\(failures) requests failed in the cut; the first after it was answered after \(waited)")
+            #expect(waited < .seconds(2))
+            #expect(try await client.get(key) == [3])
+            await client.close()
         }
     }
 }

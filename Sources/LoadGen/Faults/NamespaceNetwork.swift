@@ -38,7 +38,7 @@ final class NamespaceNetwork {
 
     private func make() throws(LoadGenError) {
         try run("link", "add", bridge, "type", "bridge")
-        try run("addr", "add", "\(subnet).254/24", "dev", bridge)
+        try run("addr", "add", "\(clients)/24", "dev", bridge)
         try run("link", "set", bridge, "up")
         for node in 0..<nodes {
             let (space, link) = (space(node), link(node))
@@ -62,8 +62,13 @@ final class NamespaceNetwork {
     func entry(_ node: Int) -> [String] { ["/usr/sbin/ip", "netns", "exec", space(node)] }
 
     /// Lets nothing pass from one node to another any more.
-    func cut(from: Int, to: Int) throws(LoadGenError) {
-        try run("-n", space(from), "route", "replace", "\(host(to))/32", "dev", Self.hole, "src", host(from))
+    func cut(from: Int, to: Int) throws(LoadGenError) { try cut(from: from, to: host(to)) }
+
+    /// Lets nothing that a node answers reach this process any more, acknowledgements included.
+    func cutFromClients(_ node: Int) throws(LoadGenError) { try cut(from: node, to: clients) }
+
+    private func cut(from: Int, to address: String) throws(LoadGenError) {
+        try run("-n", space(from), "route", "replace", "\(address)/32", "dev", Self.hole, "src", host(from))
     }
 
     /// Takes every cut back.
@@ -80,6 +85,8 @@ final class NamespaceNetwork {
         _ = CommandCapture.run([Self.ip, "link", "del", bridge])
     }
 
+    /// This process's address there.
+    private var clients: String { "\(subnet).254" }
     private var bridge: String { prefix + "br" }
     private func space(_ node: Int) -> String { "\(prefix)n\(node + 1)" }
     private func link(_ node: Int) -> String { "\(prefix)v\(node + 1)" }

@@ -250,14 +250,14 @@ final class PeerNetwork: PeerTransport {
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await channel.run() }
-            group.addTask { try await self.listen(for: member.id, link) }
+            group.addTask { try await self.listen(for: member.id, on: channel, link) }
             try await group.next()
             group.cancelAll()
         }
     }
 
     /// Says when nothing comes from a peer any more. Counts looks and no time: a process that stood still has heard nobody.
-    private func listen(for peer: NodeID, _ link: PeerLink) async throws {
+    private func listen(for peer: NodeID, on channel: any PeerChannel, _ link: PeerLink) async throws {
         let arrivals = directory.arrivals.counter(of: peer)
         var heard = arrivals.value
         var checks = 0
@@ -266,6 +266,8 @@ final class PeerNetwork: PeerTransport {
             try await Task.sleep(for: Self.silenceCheck)
             let value = arrivals.value
             if value != heard {
+                // After a cut the peer's own new connection may be the first that works, and says nothing of this one.
+                if checks >= patience, await channel.isStuck() { continue }
                 heard = value
                 if checks >= patience { link.tell(.heard) }
                 checks = 0
