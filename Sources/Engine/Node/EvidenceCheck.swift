@@ -1,5 +1,6 @@
 // Holds the files of a node that is not running against each other, as opening them would: what state files and the registry say
 // against what the logs hold. It reads only.
+import Cluster
 public import FileIO
 public import SegmentedLog
 
@@ -61,6 +62,23 @@ public enum EvidenceCheck {
                 "the log ends at entry \(log.lastIndex ?? log.newestHead), yet entries up to \(record.floor.index) were "
                 + "recorded as durable"
         }
-        return nil
+        return membersProblem("\(raft)/\(name).members", term: record.term, lastIndex: last, fileSystem)
+    }
+
+    /// The list of a group's members is written before the group runs, so one that has had a term has it.
+    private static func membersProblem(
+        _ path: String, term: UInt64, lastIndex: UInt64, _ fileSystem: any FileSystem
+    ) -> String? {
+        do throws(SegmentedLogError) {
+            guard let base = try MembershipFile(path: path, fileSystem: fileSystem).load() else {
+                return term > 0 ? "the state says term \(term), the list of its members is missing" : nil
+            }
+            guard base.index <= lastIndex else {
+                return "the members are known as of entry \(base.index), yet the log ends at entry \(lastIndex)"
+            }
+            return nil
+        } catch {
+            return "\(error)"
+        }
     }
 }
