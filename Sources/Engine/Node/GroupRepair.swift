@@ -3,6 +3,7 @@
 import Cluster
 public import FileIO
 import SegmentedLog
+public import Storage
 
 /// Acceptance of a loss.
 public enum GroupRepair {
@@ -12,42 +13,54 @@ public enum GroupRepair {
         public var lastIndex: UInt64
         /// Entries up to here were recorded as durable.
         public var recordedIndex: UInt64
-        /// Where the damaged log is kept; nil when there was none.
-        public var kept: String?
+        /// Entries that neither a store nor a log holds any more; nil when there are none such.
+        public internal(set) var lostFront: ClosedRange<UInt64>?
+        /// Where damaged folders are kept.
+        public internal(set) var kept: [String] = []
     }
 
     /// Lets a group's log begin anew with the good frames at its front.
     ///
     /// A missing term and vote are made from the log: right for a lone voter only, which has nobody to contradict.
+    /// - Parameter engine: of the key-value group's store, where that can't be seen from its folder.
     public static func acceptLoss(
-        of name: String, in directory: String, fileSystem: any FileSystem
+        of name: String, in directory: String, engine: StorageEngineKind? = nil, fileSystem: any FileSystem
     ) throws(NodeError) -> Report {
+        if name == "keyvalue" {
+            return try acceptLossOfKeyValue(in: directory, engine: engine, fileSystem: fileSystem)
+        }
         let folder = "\(directory)/\(EvidenceCheck.folder(of: name))"
-        let statePath = "\(directory)/node/raft/\(name).state"
         var options = SegmentedLog.Options()
-        options.naming = name == "controller" || name == "keyvalue" ? .index : .offset
+        options.naming = name == "controller" ? .index : .offset
+        let exists = try onDisk { () throws(FileIOError) in try fileSystem.exists(folder) }
         do throws(SegmentedLogError) {
-            let stored = try? HardStateFile.read(path: statePath, fileSystem: fileSystem)
-            // The store goes on from this very log, so its front can't be cut off: only term and vote are made anew.
-            let kept = name == "keyvalue" ? nil : try DamagedFolder.setAside(folder, fileSystem: fileSystem)
+            let kept = exists ? try DamagedFolder.keep(folder, fileSystem: fileSystem) : nil
             let log =
                 if let kept {
                     try SegmentedLog.salvage(kept, to: folder, fileSystem: fileSystem, options: options)
                 } else {
-                    try SegmentedLog.open(
-                        directory: folder, fileSystem: fileSystem, options: options,
-                        floor: name == "keyvalue" ? LogFloor.none : nil)
+                    try SegmentedLog.open(directory: folder, fileSystem: fileSystem, options: options, floor: nil)
                 }
-            var record = stored ?? HardStateRecord()
-            record.term = max(record.term, log.lastTerm)
-            record.commit = min(record.commit, log.lastIndex)
-            record.isRecovering = false
-            let recorded = record.floor.index
-            record.floor = log.durableEnd
-            try HardStateFile.replace(path: statePath, with: record, fileSystem: fileSystem)
-            return Report(lastIndex: log.lastIndex, recordedIndex: recorded, kept: kept)
+            var report = try settle(name, in: directory, on: log, fileSystem: fileSystem)
+            if let kept { report.kept = [kept] }
+            return report
         } catch {
             throw .log(error)
         }
+    }
+
+    /// Records that the group's log is what `log` holds. A missing term and vote are made from it.
+    static func settle(
+        _ name: String, in directory: String, on log: SegmentedLog, fileSystem: any FileSystem
+    ) throws(SegmentedLogError) -> Report {
+        let statePath = "\(directory)/node/raft/\(name).state"
+        var record = (try? HardStateFile.read(path: statePath, fileSystem: fileSystem)) ?? HardStateRecord()
+        record.term = max(record.term, log.lastTerm)
+        record.commit = min(record.commit, log.lastIndex)
+        record.isRecovering = false
+        let recorded = record.floor.index
+        record.floor = log.durableEnd
+        try HardStateFile.replace(path: statePath, with: record, fileSystem: fileSystem)
+        return Report(lastIndex: log.lastIndex, recordedIndex: recorded)
     }
 }

@@ -29,4 +29,21 @@ public enum DamagedFolder {
             return kept
         }
     }
+
+    /// As ``setAside(_:fileSystem:)`` for an operator's order, by which nothing may be thrown away: fails when there are copies
+    /// enough. The folder must be there.
+    /// - Returns: the new path.
+    public static func keep(_ folder: String, fileSystem: any FileSystem) throws(SegmentedLogError) -> String {
+        let isFree = try onDisk { () throws(FileIOError) in
+            for number in 1...copiesMax where try !fileSystem.exists("\(folder)\(infix)\(number)") { return true }
+            return false
+        }
+        guard isFree, let kept = try setAside(folder, fileSystem: fileSystem) else {
+            throw SegmentedLogError(
+                .incomplete,
+                "\(copiesMax) damaged copies are kept beside it (\(infix)1 and so on): move one elsewhere, and order again",
+                path: folder)
+        }
+        return kept
+    }
 }

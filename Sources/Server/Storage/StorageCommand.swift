@@ -106,8 +106,8 @@ struct StorageRepairCommand: ParsableCommand {
         discussion: """
             With --salvage the damaged folder is only read. The new store can lack writes that were acknowledged, so a node \
             of a cluster does better to start with an empty folder and catch up from its peers. With --accept-loss a lone \
-            replica that a node refuses goes on with the entries that are left at the front of its log; the damaged log is \
-            kept beside it. With --registry the list of the groups that a node holds is written anew.
+            replica that a node refuses goes on with the entries that are left at the front of its log, and the key-value \
+            group with what is left of its store and its log; what is damaged is kept beside it. With --registry the list of the groups that a node holds is written anew.
             """)
 
     @Option(help: "The damaged store's folder.")
@@ -118,6 +118,10 @@ struct StorageRepairCommand: ParsableCommand {
 
     @Option(name: .customLong("accept-loss"), help: "A refused replica, as the node names it: tt-0, or controller.")
     var acceptLoss: String?
+
+    @Option(
+        help: "The engine that the node runs with, lsm or hashlog; for --accept-loss keyvalue when its store is gone.")
+    var engine: String?
 
     @Flag(help: "Write node/raft/registry anew from the state files that are there.")
     var registry = false
@@ -131,6 +135,12 @@ struct StorageRepairCommand: ParsableCommand {
         guard (salvage == nil) == (to == nil) else { throw ValidationError("--salvage and --to belong together.") }
         guard (salvage == nil) == (data != nil) else {
             throw ValidationError("--data belongs to --accept-loss and --registry.")
+        }
+        guard engine == nil || acceptLoss == "keyvalue" else {
+            throw ValidationError("--engine belongs to --accept-loss keyvalue.")
+        }
+        guard engine == nil || engine.flatMap(StorageEngineKind.init(rawValue:)) != nil else {
+            throw ValidationError("--engine is lsm or hashlog.")
         }
     }
 
@@ -163,12 +173,18 @@ struct StorageRepairCommand: ParsableCommand {
                 "\(name) has \(voters) voters: start this node and it is rebuilt from the others; if they have lost it too, "
                     + "restore one of them from a backup")
         }
-        let report = try GroupRepair.acceptLoss(of: name, in: data, fileSystem: disk)
+        let report = try GroupRepair.acceptLoss(
+            of: name, in: data, engine: engine.flatMap(StorageEngineKind.init(rawValue:)), fileSystem: disk)
+        if let lost = report.lostFront {
+            StandardOutput.write(
+                "LOST: entries \(lost.lowerBound) to \(lost.upperBound) of \(name), which its store had or should have had"
+            )
+        }
         if report.recordedIndex > report.lastIndex {
             StandardOutput.write(
                 "LOST: entries \(report.lastIndex + 1) to \(report.recordedIndex) of \(name), which were durable")
         }
-        if let kept = report.kept { StandardOutput.write("the damaged log is kept as \(kept)") }
+        for kept in report.kept { StandardOutput.write("what is damaged is kept as \(kept)") }
         StandardOutput.write("\(name) goes on behind entry \(report.lastIndex)")
     }
 
