@@ -69,15 +69,27 @@ struct DiskImage: Equatable {
 enum FileFault: CustomStringConvertible {
     case delete(String)
     case empty(String)
+    /// The folder stays, with nothing in it.
+    case emptyFolder(String)
     case cut(String, to: UInt64)
     case flip(String, at: UInt64, mask: UInt8)
     /// An older copy takes the place of a file or a folder.
     case restore(String)
 
+    /// The file or the folder.
+    var path: String {
+        switch self {
+        case .delete(let path), .empty(let path), .emptyFolder(let path), .cut(let path, _), .flip(let path, _, _),
+            .restore(let path):
+            path
+        }
+    }
+
     var description: String {
         switch self {
         case .delete(let path): "delete \(path)"
         case .empty(let path): "empty \(path)"
+        case .emptyFolder(let path): "empty the folder \(path)"
         case .cut(let path, let size): "cut \(path) to \(size)"
         case .flip(let path, let position, let mask): "flip \(mask) at \(position) of \(path)"
         case .restore(let path): "restore an older \(path)"
@@ -100,7 +112,7 @@ enum FileFault: CustomStringConvertible {
         let size = UInt64(image.files[path]?.count ?? 0)
         switch UInt64.random(in: 0..<(isSealed ? 5 : 2), using: &random) {
         case 0: return .delete(path)
-        case 1: return isFolder ? .delete(path) : .empty(path)
+        case 1: return isFolder ? .emptyFolder(path) : .empty(path)
         case 2 where !isFolder && size > 0:
             return .cut(path, to: UInt64.random(in: 0..<size, using: &random))
         case 3 where !isFolder && size > 0:
@@ -120,6 +132,10 @@ enum FileFault: CustomStringConvertible {
         switch self {
         case .delete(let path): try DiskImage.delete(path, on: disk)
         case .empty(let path): if try disk.exists(path) { try DiskImage.cut(path, to: 0, on: disk) }
+        case .emptyFolder(let path):
+            guard try disk.exists(path) else { return }
+            try DiskImage.delete(path, on: disk)
+            try disk.createDirectory(path)
         case .cut(let path, let size): if try disk.exists(path) { try DiskImage.cut(path, to: size, on: disk) }
         case .flip(let path, let position, let mask):
             guard try disk.exists(path), try disk.open(path, .read).size() > position else { return }

@@ -39,6 +39,8 @@ final class FileFaultRun {
     private let counters = CounterOracle(clients: 2)
     private var older: [NodeID: DiskImage] = [:]
     private var history: [String] = []
+    /// Of the victim, in this round.
+    private var damaged: [String] = []
 
     private var world: SimulatedWorld { cluster.world }
     private var trail: String {
@@ -96,11 +98,13 @@ final class FileFaultRun {
 
     private func damage(_ victim: SimulatedNode, _ image: DiskImage, isSealed: Bool) throws {
         let older = older[victim.member.id]
+        damaged = []
         for _ in 0..<Int.random(in: 1...3, using: &world.random) {
             guard let fault = FileFault.draw(from: image, older: older, isSealed: isSealed, &world.random) else {
                 continue
             }
             history.append("\(fault)")
+            damaged.append(fault.path)
             try fault.apply(to: victim.fileSystem, older: older)
         }
     }
@@ -117,11 +121,23 @@ final class FileFaultRun {
         }
     }
 
+    /// What is refused gets its files back, and nothing else: all other groups have gone on meanwhile, and acknowledged what no
+    /// backup has.
     private func refuseOrGoOn(_ node: SimulatedNode, _ image: DiskImage) throws {
         guard let refusal = node.refusal else { return }
         history.append("refused: \(refusal)")
+        var paths = damaged.filter { !$0.hasPrefix("data/node/raft") }
+        if node.node?.host.failure == nil {
+            paths = (node.node?.statuses.outages ?? []).flatMap { outage in
+                switch outage.name {
+                case "controller", "keyvalue": ["data/node/" + outage.name]
+                default: ["data/" + outage.name] + ["state", "members"].map { "data/node/raft/\(outage.name).\($0)" }
+                }
+            }
+        }
         node.crash()
-        try image.restore("data", on: node.fileSystem)
+        for path in paths { try image.restore(path, on: node.fileSystem) }
+        history.append("restored \(paths)")
         try node.start()
     }
 
