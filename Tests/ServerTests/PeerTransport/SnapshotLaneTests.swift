@@ -15,7 +15,7 @@ import Testing
         let pieces = Mutex<[Int]>([])
         let ends = Mutex<[String]>([])
 
-        func note(_ frame: FrameReceiver.Frame) {
+        func note(_ frame: FrameSource.Frame) {
             switch frame {
             case .batch(let bytes): frames.withLock { $0.append(bytes) }
             case .piece(let piece):

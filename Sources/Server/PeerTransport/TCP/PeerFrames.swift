@@ -24,9 +24,6 @@ struct PeerFrameCutter {
     private var frame: [UInt8] = []
     private var missing = 0
 
-    /// Reserved for a frame before its bytes have come: a length alone is no reason to believe in more.
-    private static let reservedBytesMax = 4 * 1024 * 1024
-
     init(frameBytesMax: Int = PeerLimits.frameBytesMax) {
         self.frameBytesMax = frameBytesMax
     }
@@ -50,7 +47,7 @@ struct PeerFrameCutter {
                 if lengthBytes < 4 { continue }
                 guard Int(length) <= frameBytesMax else { throw .tooLong(Int(length), limit: frameBytesMax) }
                 missing = Int(length)
-                frame.reserveCapacity(min(missing, Self.reservedBytesMax))
+                frame.reserveCapacity(min(missing, PeerLimits.frameReservedBytes))
             } else {
                 let count = min(missing, bytes.readableBytes)
                 guard count > 0 else { return nil }
