@@ -1,5 +1,6 @@
 // Cuts the stream of the snapshot lane into frames, read to where they stay: pieces of files into memory that direct I/O can
-// write, everything else into batches. Knows no socket: it is handed a function that reads.
+// write, everything else into batches. Knows no socket: it is handed a function that reads. A length is no reason to believe
+// that so much will come: memory grows with what has arrived.
 import Cluster
 import NIOCore
 
@@ -42,11 +43,21 @@ struct FrameSource {
             return nil
         }
         guard let head = bytes(min(count, PieceHead.byteCount)) else { return nil }
-        guard let pieceHead = PieceHead(head, batchBytes: count) else {
-            return bytes(count - head.count).map { .batch(head + $0) }
-        }
+        guard let pieceHead = PieceHead(head, batchBytes: count), pieceHead.pieceBytes <= PeerLimits.frameReservedBytes
+        else { return batch(head, count).map { .batch($0) } }
         let piece = ReceivedPiece(pieceHead, from: pool)
         return piece.fill { fill($0) } ? .piece(piece) : nil
+    }
+
+    /// A frame of `count` bytes that begins with `head`. Its memory doubles at most with what has arrived.
+    private mutating func batch(_ head: [UInt8], _ count: Int) -> [UInt8]? {
+        var frame = head
+        while frame.count < count {
+            let room = max(frame.count, PeerLimits.frameReservedBytes)
+            guard let part = bytes(min(count - frame.count, room)) else { return nil }
+            frame += part
+        }
+        return frame
     }
 
     private mutating func bytes(_ count: Int) -> [UInt8]? {
