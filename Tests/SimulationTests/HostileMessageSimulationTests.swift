@@ -73,35 +73,4 @@ import Testing
             )
         }
     }
-
-    /// Its checksums held, so it took the place of the node's own store, which then could not be opened: the node stopped, at
-    /// each start again.
-    @Test(arguments: [UInt64(1), 2, 3])
-    func aSnapshotWhoseFilesAreNoStoreIsRefused(seed: UInt64) throws {
-        let bytes = Array("123456789".utf8)
-        // CRC-32C's own test value.
-        let checksum: UInt32 = 0xe306_9283
-        for name in ["000001.sst", "CURRENT", "MANIFEST-000001"] {
-            var failures: UInt64?
-            try deliver(
-                seed: seed,
-                { leader, follower, status in
-                    let snapshots = try #require(follower.node?.host.group(.keyValue)?.snapshots)
-                    let membership = try #require(follower.node?.host.group(.keyValue)?.membership)
-                    let manifest = SnapshotManifest(
-                        format: snapshots.store.format, checkpoint: 77,
-                        point: SnapshotPoint(index: status.lastIndex + 50, term: status.term), membership: membership,
-                        files: [.init(name: name, byteCount: UInt64(bytes.count), checksum: checksum)])
-                    let chunk = SnapshotChunk(file: 0, offset: 0, checksum: checksum, bytes: .slice(bytes[...]))
-                    return [SnapshotMessage.Content.offer(term: status.term, manifest), .chunk(chunk)].map { content in
-                        var writer = ByteWriter()
-                        PeerCodec.encode(
-                            SnapshotMessage(group: .keyValue, transfer: 909, content: content), into: &writer)
-                        return writer.bytes
-                    }
-                },
-                after: { failures = $0.diagnostics?.total(of: .snapshotFailed) })
-            #expect(failures == 1, "\(name), seed \(seed)")
-        }
-    }
 }

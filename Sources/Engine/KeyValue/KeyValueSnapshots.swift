@@ -79,25 +79,29 @@ public final class KeyValueSnapshots: SnapshotStore {
 
     public func sending(_ isUnderWay: Bool) { store.putOffCompaction(isUnderWay) }
 
-    /// Opens the received files as the store that they are to become. Costs what opening costs: the tables' ends for a tree, all
-    /// entries for a hash log.
+    /// Opens the files in a folder of links, with little memory, and reads all of them.
+    /// - Complexity: O(bytes) of the received files.
     public func check(_ manifest: SnapshotManifest) throws(SnapshotFailure) {
-        let received: any KeyValueStore
+        // A start after a crash removes it as any other checkpoint.
+        let scratch = "\(directory)/\(Self.checkpointPrefix)received"
         do throws(StorageError) {
-            received = try openStore(
-                kind: kind, directory: incomingFolder, fileSystem: fileSystem, options: options)
+            try ReceivedStore.check(
+                manifest.files.map(\.name), in: incomingFolder, scratch: scratch, kind: kind, fileSystem: fileSystem,
+                options: options
+            ) { (store) throws(StorageError) in
+                let flushed = store.flushed
+                guard flushed == LogPosition(index: manifest.point.index, term: manifest.point.term) else {
+                    throw .corruption(
+                        path: incomingFolder, position: 0,
+                        detail: "the store ends at entry \(flushed.index) of term \(flushed.term), the snapshot at "
+                            + "\(manifest.point.index) of term \(manifest.point.term)")
+                }
+                _ = try SessionTable(limits: SessionLimits(), store: store)
+            }
         } catch {
-            throw SnapshotFailure("the received files are no store that this node can open: \(error)")
-        }
-        defer { received.close() }
-        try Self.compare(received.flushed, with: manifest)
-    }
-
-    private static func compare(_ flushed: LogPosition, with manifest: SnapshotManifest) throws(SnapshotFailure) {
-        guard flushed == LogPosition(index: manifest.point.index, term: manifest.point.term) else {
-            throw SnapshotFailure(
-                "the received files end at entry \(flushed.index) of term \(flushed.term), the snapshot at "
-                    + "\(manifest.point.index) of term \(manifest.point.term)")
+            // What this node's own disk refused to do says nothing about the files.
+            if case .io = error {} else { try? fileSystem.removeTree(incomingFolder) }
+            throw SnapshotFailure("the received files are refused: \(error)")
         }
     }
 
@@ -113,7 +117,12 @@ public final class KeyValueSnapshots: SnapshotStore {
                 return try openStore(
                     kind: kind, directory: "\(directory)/\(kind.rawValue)", fileSystem: fileSystem, options: options)
             }
-            try Self.compare(store.flushed, with: manifest)
+            let flushed = store.flushed
+            guard flushed == LogPosition(index: manifest.point.index, term: manifest.point.term) else {
+                throw SnapshotFailure(
+                    "the received files end at entry \(flushed.index), the snapshot at \(manifest.point.index); "
+                        + "restore this node's data folder")
+            }
             try Self.finish(manifest, log, membershipFile, directory, kind, fileSystem)
         } catch {
             throw SnapshotFailure("\(error)")

@@ -8,6 +8,9 @@ struct SessionTable {
     private var slots: [ClientSession?] = []
     private var slotByClient: [UInt64: Int] = [:]
 
+    /// Slots that a store may say it has: each costs a point read when it is opened.
+    static let slotsMax: UInt64 = 1 << 16
+
     init(limits: SessionLimits) {
         self.limits = limits
     }
@@ -17,7 +20,7 @@ struct SessionTable {
         self.init(limits: limits)
         guard let stored = try store.get(Self.countKey) else { return }
         var reader = CommandReader(stored[...])
-        guard let count = reader.word(), count <= 1 << 24 else {
+        guard let count = reader.word(), count <= Self.slotsMax else {
             throw .invalidBatch("the count of client sessions is damaged; restore this node's data folder from another")
         }
         for slot in 0..<Int(count) {

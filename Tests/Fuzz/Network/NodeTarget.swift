@@ -239,6 +239,7 @@ private final class FuzzNode: HostEnvironment {
     private func say(_ kind: Message.Kind, _ mutator: inout Mutator) {
         guard let group = group(&mutator) else { return }
         if mutator.chance(1, in: 8) { return saySnapshot(group, &mutator) }
+        if mutator.chance(1, in: 8) { return sendStore(group, &mutator) }
         var message = Message(kind, from: peer(&mutator), to: Self.me.id, term: group.core.term)
         message.index = group.core.lastIndex
         message.logTerm = group.core.lastTerm
@@ -277,6 +278,33 @@ private final class FuzzNode: HostEnvironment {
         }
     }
 
+    /// All of a snapshot: files whose checksums hold, of a store or not.
+    private func sendStore(_ group: Group, _ mutator: inout Mutator) {
+        guard let format = group.snapshots?.store.format, let kind = StorageEngineKind(rawValue: format),
+            group.core.lastIndex < 1 << 40, group.core.term < 1 << 40
+        else { return }
+        let point = SnapshotPoint(index: group.core.lastIndex + 1 + UInt64(mutator.below(9)), term: group.core.term + 1)
+        let position = LogPosition(index: point.index &- (mutator.chance(1, in: 8) ? 1 : 0), term: point.term)
+        guard position.index > 0, var files = try? SentStore.files(kind, at: position, &mutator) else { return }
+        if mutator.chance(2, in: 3) { SentStore.damage(&files, &mutator) }
+        let manifest = SnapshotManifest(
+            format: format, checkpoint: mutator.next(), point: point, membership: PeerCorpus.membership,
+            files: files.map { .init(name: $0.name, byteCount: UInt64($0.bytes.count), checksum: crc($0.bytes[...])) })
+        let (sender, transfer) = (peer(&mutator), mutator.next())
+        func say(_ content: SnapshotMessage.Content) {
+            deliver(PeerCorpus.encoded(content, group: group.id, transfer: transfer), from: sender, &mutator)
+            turn()
+        }
+        say(.offer(term: point.term, manifest))
+        for (number, file) in files.enumerated() where !file.bytes.isEmpty {
+            say(
+                .chunk(
+                    SnapshotChunk(
+                        file: UInt32(number), offset: 0, checksum: crc(file.bytes[...]), bytes: .slice(file.bytes[...]))
+                ))
+        }
+    }
+
     /// A transfer that begins, goes on or ends, with a manifest that could be true.
     private func saySnapshot(_ group: Group, _ mutator: inout Mutator) {
         var content = mutator.pick(PeerCorpus.snapshotContents)
@@ -286,8 +314,6 @@ private final class FuzzNode: HostEnvironment {
             manifest.point.term = mutator.number(near: group.core.term)
             manifest.nextOffset = mutator.number(near: 0)
             manifest.files[0].byteCount = mutator.number(near: 9)
-            // Sometimes the golden piece is the whole of the only file, whose checksum then holds: no store all the same.
-            if mutator.chance(1, in: 2) { manifest.files = [PeerCorpus.pieceAsFile] }
             content = .offer(term: mutator.number(near: group.core.term &+ 1), manifest)
         }
         if case .want = content { content = .want([WantedFile(file: 0, offset: mutator.number(near: 0))]) }

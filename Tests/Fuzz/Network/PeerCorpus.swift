@@ -65,9 +65,6 @@ enum PeerCorpus {
         .received(9), .finished(index: 70, reason: "done"),
     ]
 
-    /// What the piece above is all of.
-    static let pieceAsFile = SnapshotManifest.File(name: "CURRENT", byteCount: 9, checksum: 0xe306_9283)
-
     static func encoded(_ content: SnapshotMessage.Content, group: GroupID, transfer: UInt64) -> [UInt8] {
         var writer = ByteWriter()
         PeerCodec.encode(SnapshotMessage(group: group, transfer: transfer, content: content), into: &writer)

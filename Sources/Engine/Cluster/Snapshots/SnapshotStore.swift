@@ -25,13 +25,13 @@ public protocol SnapshotStore: AnyObject, Sendable {
     /// Whether files are being sent: what else wants the disk, and can wait, should. Any thread; returns at once.
     func sending(_ isUnderWay: Bool)
 
-    /// Whether the files in ``incomingFolder``, all of which are there as the manifest says, are a state that ends where it says.
-    /// What a sender promised and its checksums confirm can still be no store; found when it takes the place of this node's
-    /// own, there would be nothing left to go on with. Throws why they are not.
+    /// Reads the files in ``incomingFolder`` as what they are to become, to the last byte, and changes nothing of them or of
+    /// the state. Files that can't take the state's place are removed: the same ones would come to nothing again.
+    /// - Throws: what is wrong with them.
     func check(_ manifest: SnapshotManifest) throws(SnapshotFailure)
 
-    /// Replaces the state by the files in ``incomingFolder`` and lets `log` go on behind them. Durable on return; after a
-    /// crash at any moment the node opens with either the old state and log or the new ones.
+    /// Replaces the state by the files in ``incomingFolder``, which were checked, and lets `log` go on behind them. Durable on
+    /// return; after a crash at any moment the node opens with either the old state and log or the new ones.
     func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure)
 }
 
