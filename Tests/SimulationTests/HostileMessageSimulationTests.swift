@@ -2,6 +2,7 @@
 import KeyValue
 import Raft
 import SegmentedLog
+import Storage
 import StrataNode
 import Synchronization
 import Testing
@@ -72,5 +73,36 @@ import Testing
                 kind: .noop, index: status.lastIndex + 1, term: status.term, baseOffset: 99, recordCount: 0, payload: []
             )
         }
+    }
+
+    /// Whoever forwards says how many commands it forwards; answers went by that number, to other clients' commands.
+    @Test(arguments: [UInt64(1), 2])
+    func whatAForwarderCountsDoesNotMoveOthersAnswers(seed: UInt64) throws {
+        let cluster = try SimulatedCluster(seed: seed)
+        let world = cluster.world
+        #expect(world.run(for: 5_000_000_000, until: { cluster.leader != nil && cluster.hasConverged }))
+        let leader = try #require(cluster.leader)
+        let follower = try #require(cluster.nodes.first { $0 !== leader })
+        var batch = WriteBatch()
+        try batch.put(key: [9], value: [9])
+        let answers = Answers()
+        for number in 1...UInt64(6) {
+            var writer = ByteWriter()
+            PeerCodec.encode(
+                ForwardedProposal(
+                    request: number, group: .keyValue, operations: number.isMultiple(of: 2) ? 0 : 1000,
+                    payload: batch.bytes), into: &writer)
+            leader.post(.received(from: follower.member.id, messages: writer.bytes), lane: .bulk)
+            leader.node?.keyValue.write(.increment(key: [7], by: 1), session: nil) { answers.add($0) }
+        }
+        world.run(for: 2_000_000_000)
+        let all = answers.all
+        #expect(all == (1...6).map { Result<UInt64, RequestError>.success($0) }, "seed \(seed)")
+    }
+
+    private final class Answers: Sendable {
+        private let content = Mutex<[Result<UInt64, RequestError>]>([])
+        var all: [Result<UInt64, RequestError>] { content.withLock { $0 } }
+        func add(_ answer: Result<UInt64, RequestError>) { content.withLock { $0.append(answer) } }
     }
 }

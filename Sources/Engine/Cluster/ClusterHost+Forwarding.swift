@@ -54,7 +54,9 @@ extension ClusterHost {
     func accept(_ forward: ForwardedProposal, from peer: NodeID) {
         let inbox = inbox
         let request = forward.request
-        var proposal = Proposal(payload: forward.payload, operations: forward.operations, mayForward: false) { result in
+        // Answers are told apart by these numbers: they are counted here, whatever the forwarder says.
+        let operations = group(forward.group)?.machine.answerCount(of: forward.payload) ?? 1
+        var proposal = Proposal(payload: forward.payload, operations: operations, mayForward: false) { result in
             inbox.post(.answer(to: peer, request: request, result: result), lane: .control)
         }
         proposal.deadline = now + settings.requestTimeout

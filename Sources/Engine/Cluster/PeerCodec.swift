@@ -23,6 +23,7 @@ struct ForwardedProposal {
     /// Unique per sending host and start of it.
     var request: UInt64
     var group: GroupID
+    /// As the sender counts its commands; the leader counts for itself.
     var operations: UInt32
     var payload: [UInt8]
 }

@@ -29,6 +29,10 @@ public protocol StateMachine: AnyObject {
     /// Joins commands that arrived together into one entry. The default keeps each in an entry of its own.
     func join(_ commands: [[UInt8]]) -> [UInt8]?
 
+    /// How many answers a command gets, as a part of an entry: that many are its own before those of the next command begin.
+    /// 1 for one that can't be read.
+    func answerCount(of payload: [UInt8]) -> UInt32
+
     /// Writes position-dependent fields into a payload before it is framed (a record batch's base offset).
     func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term)
 
@@ -84,6 +88,7 @@ extension StateMachine {
     public var replay: ReplayMode { .everyEntry }
     public func validate(_ payload: [UInt8]) -> RequestError? { nil }
     public func join(_ commands: [[UInt8]]) -> [UInt8]? { nil }
+    public func answerCount(of payload: [UInt8]) -> UInt32 { 1 }
     public func stamp(_ payload: inout [UInt8], baseOffset: UInt64, term: Term) {}
     public func recordCount(of payload: [UInt8]) -> UInt32 { 0 }
     public var answers: [Result<UInt64, RequestError>] { [] }

@@ -157,6 +157,19 @@ enum CommandList {
         return commands.count == count ? (time, commands) : nil
     }
 
+    /// How many answers commands get when they are applied: see ``CommandRun/answers``.
+    static func answerCount(of commands: [KeyValueCommand]) -> UInt32 {
+        var count = 0
+        for command in commands {
+            if command.session == nil, case .write(let batch) = command.action {
+                count += max(1, batch.count)
+            } else {
+                count += 1
+            }
+        }
+        return UInt32(clamping: count)
+    }
+
     private static func decodeOne(_ body: ArraySlice<UInt8>) -> KeyValueCommand? {
         var reader = CommandReader(body)
         guard let first = reader.byte(), let kind = Kind(rawValue: first & ~sessionFlag) else { return nil }

@@ -57,6 +57,13 @@ public final class KeyValueMachine: StateMachine {
         return KeyValueLimits.check(batch)
     }
 
+    public func answerCount(of payload: [UInt8]) -> UInt32 {
+        if CommandList.isList(payload) {
+            return CommandList.decode(payload[...]).map { CommandList.answerCount(of: $0.commands) } ?? 1
+        }
+        return (try? WriteBatch(validating: payload)).map { UInt32(clamping: $0.count) } ?? 1
+    }
+
     private static let unreadable = RequestError.invalid(
         .corruptBatch, "the command is malformed, or of a kind that this version does not know; it wrote nothing")
 
