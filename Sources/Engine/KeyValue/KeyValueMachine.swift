@@ -156,7 +156,8 @@ extension StorageError {
             default: .node
             }
         case .readOnly, .outOfMemory: .node
-        case .corruption, .missingFile, .unsupportedVersion, .keyTooLong, .valueTooLong, .invalidBatch, .staleEntry:
+        case .corruption, .missingFile, .unsupportedVersion, .keyTooLong, .valueTooLong, .invalidBatch, .staleEntry,
+            .exhausted:
             .group(passes: false)
         }
     }

@@ -23,6 +23,9 @@ public enum StorageError: Error, Hashable, Sendable {
     case readOnly(String)
     /// The allocator has no memory left.
     case outOfMemory(String)
+    /// The store has given out all its numbers, so that nothing more can be applied to it. No store comes to that by counting;
+    /// one that was sent by a peer may say so.
+    case exhausted(String)
 }
 
 extension StorageError: CustomStringConvertible {
@@ -44,7 +47,7 @@ extension StorageError: CustomStringConvertible {
             "log entry \(index) was applied before (the store is at \(applied)); apply each entry once, in order"
         case .readOnly(let cause):
             "the store is read-only since an earlier failure (\(cause)); mend the disk and restart the node"
-        case .outOfMemory(let detail): detail
+        case .outOfMemory(let detail), .exhausted(let detail): detail
         }
     }
 }

@@ -40,7 +40,7 @@ extension HashLogStore {
             state.active = 0
         }
         let number = state.nextNumber
-        guard number < KeySlot.removed else { throw .outOfMemory(Self.lacksNumbers) }
+        guard number < KeySlot.removed else { throw .exhausted(Self.lacksNumbers) }
         state.nextNumber += 1
         let file = try disk { () throws(FileIOError) in try fileSystem.open(path(.data(number)), .create) }
         let data = DataFile(file, number: number, baseSequence: firstSequence, store: store)

@@ -104,7 +104,7 @@ extension HashLogStore {
             let victims = pickVictims(state)
             guard !victims.isEmpty else { return }
             let number = state.nextNumber
-            guard number < KeySlot.removed else { throw .outOfMemory(Self.lacksNumbers) }
+            guard number < KeySlot.removed else { throw .exhausted(Self.lacksNumbers) }
             state.nextNumber += 1
             let bases = victims.compactMap { state.files[$0]?.data.baseSequence }
             let others = state.files.filter { !victims.contains($0.key) }.map { $0.value.data.baseSequence }

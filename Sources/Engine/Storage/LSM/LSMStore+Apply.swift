@@ -12,7 +12,7 @@ extension LSMStore {
             if writer.active.list.freeBytes < needed { try seal(&writer, roomFor: needed) }
             let first = writer.sequence + 1
             guard UInt64(batch.count) <= SkipList.sequenceMax - writer.sequence else {
-                throw .outOfMemory("2^56 operations were applied, which is all: copy what is there into a new store")
+                throw .exhausted("2^56 operations were applied, which is all: copy what is there into a new store")
             }
             insert(batch, into: writer.active, firstSequence: first)
             writer.sequence += UInt64(batch.count)
