@@ -186,8 +186,8 @@ let package = Package(
         tests(
             "ServerTests",
             [
-                "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", logging,
-                arguments, .product(name: "Configuration", package: "swift-configuration"),
+                "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", "Raft",
+                "FileIO", "SimulatedIO", logging, arguments, .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + grpc + nio + http2),

@@ -70,6 +70,15 @@ struct NodeIdentity: Codable, Hashable {
         return Array(try encoder.encode(self))
     }
 
+    /// Whether the members can belong to one cluster: each name and each number once, no number 0.
+    var isConsistent: Bool {
+        [members ?? [], founders ?? []].allSatisfy { list in
+            let ids = list.map(\.member.id)
+            return Set(ids).count == list.count && Set(list.map(\.name)).count == list.count
+                && !ids.contains { $0.rawValue == 0 }
+        }
+    }
+
     var cluster: FormedCluster? {
         guard let clusterID, let members else { return nil }
         return FormedCluster(
@@ -139,6 +148,11 @@ final class DataFolder: Sendable {
         guard isKnown else {
             throw ServerError.dataFolder(
                 path, "it was written by another version (format \(identity.format)); use that version's Server")
+        }
+        guard identity.isConsistent else {
+            throw ServerError.dataFolder(
+                path,
+                "node/node.json names a member twice, or one with the number 0; restore it from a backup of this node")
         }
         if let name, name != identity.name {
             throw ServerError.dataFolder(
