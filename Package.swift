@@ -187,7 +187,8 @@ let package = Package(
             "ServerTests",
             [
                 "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", "Raft",
-                "FileIO", "SimulatedIO", logging, arguments, .product(name: "Configuration", package: "swift-configuration"),
+                "FileIO", "SimulatedIO", logging, arguments,
+                .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + grpc + nio + http2),
@@ -227,7 +228,7 @@ if Context.environment["STRATA_FUZZ"] != nil, let place = package.targets.firstI
             name: "ParserFuzz",
             dependencies: [
                 "Storage", "SegmentedLog", "Records", "Memory", "CEngine", "FileIO", "SimulatedIO", "TestSupport",
-                "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "StrataProtocol", "Server",
+                "Raft", "Cluster", "KeyValue", "Broker", "StrataNode", "StrataProtocol", "Server", logging,
                 .product(name: "NIOEmbedded", package: "swift-nio"),
             ] + nio + grpc,
             path: "Tests/Fuzz", swiftSettings: settings))

@@ -56,6 +56,8 @@ struct FuzzOptions {
         } while single == nil && monotonicSeconds() < end
         Watch.end()
         print("\(target.name): \(input - (single ?? 0)) inputs, \(accepted) accepted, seed \(seed)")
+        // A target that fails ends the process at once, and what is only buffered with it.
+        fflush(nil)
     }
 }
 

@@ -12,7 +12,9 @@ struct FuzzTarget {
     static func all(_ fixtures: String) throws -> [FuzzTarget] {
         let corpus = try Corpus(fixtures)
         return try treeTargets(corpus) + logTargets(corpus) + hashLogTargets(corpus) + segmentTargets(corpus)
-            + recordTargets() + peerTargets() + nodeTargets() + commandTargets() + serverTargets()
+            + identityTargets(corpus) + recordTargets() + peerTargets() + nodeTargets() + commandTargets()
+            + serverTargets()
+            + streamTargets() + jsonTargets()
     }
 }
 

@@ -21,9 +21,15 @@ func commandTargets() -> [FuzzTarget] {
         FuzzTarget(name: "keyvalue-commands") { mutator in
             let system = SimulatedFileSystem(seed: 1)
             try system.createDirectory("data")
-            var options = HashLogOptions()
-            options.allocator = .system
-            let store = try HashLogStore.open(directory: "data", fileSystem: system, options: options)
+            var options = StoreOptions()
+            options.hashLog.allocator = .system
+            options.lsm.allocator = .system
+            options.lsm.memtableBytes = 32 << 10
+            options.lsm.memoryBudgetBytes = 128 << 10
+            // Which takes far longer to open.
+            let kind = mutator.chance(1, in: 8) ? StorageEngineKind.lsm : .hashlog
+            let store = try openStore(
+                kind: kind, directory: "data", fileSystem: system, options: options)
             defer { store.close() }
             let machine = try KeyValueMachine(store: store, clock: { 1_000_000_000 })
             try apply(PeerCorpus.keyValueCommands, to: machine, &mutator) { payload in
@@ -69,6 +75,7 @@ private func apply(
         let header = FrameHeader(
             kind: machine.frameKind, payloadCount: UInt32(stamped.count), recordCount: 0, index: index, term: 1,
             baseOffset: 0)
+        _ = machine.answerCount(of: stamped)
         _ = try machine.apply(CommittedEntry(index: index, term: 1, header: header, payload: stamped[...]))
         accepted += 1
     }

@@ -88,19 +88,6 @@ func serverTargets() -> [FuzzTarget] {
     ]
 }
 
-/// Random pieces of a stream.
-private func cut(_ bytes: [UInt8], _ mutator: inout Mutator) -> [[UInt8]] {
-    var pieces: [[UInt8]] = []
-    var rest = bytes[...]
-    let most = mutator.chance(1, in: 3) ? 3 : 40
-    while !rest.isEmpty {
-        let piece = rest.prefix(1 + mutator.below(most))
-        pieces.append(Array(piece))
-        rest = rest.dropFirst(piece.count)
-    }
-    return pieces
-}
-
 // MARK: - RESP
 
 private let inlineLines = [

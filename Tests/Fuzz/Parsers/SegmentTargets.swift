@@ -9,8 +9,7 @@ func segmentTargets(_ corpus: Corpus) throws -> [FuzzTarget] {
     let files = try corpus.load("SegmentedLog")
     let segments = files.indices.filter { files[$0].name.hasSuffix(".log") }
     let indexes = files.indices.filter { files[$0].name.hasSuffix(".index") }
-    // Marks come first; entries follow.
-    let frames = Array(files[segments[0]].bytes.dropFirst(FrameHeader.byteCount))
+    let frames = entryFrames
     return [
         FuzzTarget(name: "segment") { mutator in
             var changed = files
@@ -32,8 +31,8 @@ func segmentTargets(_ corpus: Corpus) throws -> [FuzzTarget] {
             try useLog(try disk(changed))
         },
         FuzzTarget(name: "frames") { mutator in
-            var bytes = frames
-            damageFrames(&bytes, &mutator)
+            var bytes = mutator.chance(3, in: 4) ? rebuiltFrames(frames, &mutator) : frames
+            if mutator.chance(1, in: 2) { damageFrames(&bytes, &mutator) }
             let batch = try FrameBatch(validating: bytes)
             var sum = 0
             for position in batch.headers.indices { sum &+= batch.payload(position).count }
@@ -52,6 +51,54 @@ func segmentTargets(_ corpus: Corpus) throws -> [FuzzTarget] {
             try state.store(term: 9, vote: 1)
         },
     ]
+}
+
+/// A run of entries of every kind, as a peer sends them.
+private let entryFrames: [UInt8] = {
+    var batch = FrameBatch()
+    var offset: UInt64 = 40
+    for (number, kind) in [FrameKind.noop, .records, .command, .membership, .gap, .records].enumerated() {
+        let records: UInt32 = kind == .records ? 3 : kind == .gap ? 2 : 0
+        let payload = kind == .noop || kind == .gap ? [] : [UInt8](repeating: UInt8(number), count: 20 * number)
+        batch.append(
+            kind: kind, index: 7 + UInt64(number), term: 3 + UInt64(number / 3), baseOffset: offset,
+            recordCount: records, payload: payload)
+        offset += UInt64(records)
+    }
+    return batch.bytes
+}()
+
+/// The same entries with other payloads and at another place: frames that follow each other still, sealed anew.
+private func rebuiltFrames(_ golden: [UInt8], _ mutator: inout Mutator) -> [UInt8] {
+    let (index, term) = (mutator.number(near: 7), mutator.number(near: 3))
+    var offset = mutator.number(near: 40)
+    var output: [UInt8] = []
+    var position = 0
+    var number: UInt64 = 0
+    while position < golden.count {
+        let count = Int(golden.integer(at: position + 8, as: UInt32.self))
+        let end = position + FrameHeader.byteCount + count
+        var header = Array(golden[position..<position + FrameHeader.byteCount])
+        var payload = Array(golden[position + FrameHeader.byteCount..<end])
+        position = end
+        if mutator.chance(1, in: 10) { continue }
+        if mutator.chance(1, in: 2) { mutator.reshape(&payload, donor: golden) }
+        header.put(UInt32(payload.count), at: 8)
+        var records = header.integer(at: 12, as: UInt32.self)
+        if records > 0, mutator.chance(1, in: 6) {
+            records = UInt32(truncatingIfNeeded: mutator.number(near: UInt64(records)))
+            header.put(records, at: 12)
+        }
+        header.put(index &+ number, at: 16)
+        header.put(term &+ number / 3, at: 24)
+        header.put(offset, at: 32)
+        offset &+= UInt64(records)
+        number += 1
+        header.put(crc(payload[...]), at: 40)
+        header.put(crc(header[..<44]), at: 44)
+        output += header + payload
+    }
+    return output
 }
 
 /// Damages headers and payloads and seals them again, most of the time.

@@ -57,7 +57,7 @@ struct TCPPeerListener: Service {
 
 /// Frames of one incoming connection on their way to the host. Lives on its event loop; a connection of the snapshot lane
 /// leaves it after the hello.
-private final class PeerFrameReceiver: ChannelInboundHandler {
+final class PeerFrameReceiver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     private let directory: PeerDirectory
