@@ -111,6 +111,18 @@ import Testing
         #expect(Self.decode(Self.encode(.chunk(chunk))) == nil)
     }
 
+    /// Its own entries behind such a snapshot would be at positions that a log refuses to read back.
+    @Test(arguments: [PeerCodecLimits.positionMax, PeerCodecLimits.positionMax - 1])
+    func aSnapshotLeavesRoomForEntriesBehindIt(value: UInt64) {
+        var manifest = Self.manifest
+        manifest.point.index = value
+        #expect(Self.decode(Self.encode(.offer(term: 4, manifest))) == nil)
+        manifest = Self.manifest
+        manifest.nextOffset = value
+        #expect(Self.decode(Self.encode(.offer(term: 4, manifest))) == nil)
+        #expect(SnapshotManifest(fileBytes: manifest.fileBytes) == nil)
+    }
+
     @Test func noFileIsWantedTwice() {
         let twice = [WantedFile(file: 1, offset: 0), WantedFile(file: 1, offset: 5)]
         #expect(Self.decode(Self.encode(.want(twice))) == nil)

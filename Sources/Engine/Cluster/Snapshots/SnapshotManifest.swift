@@ -49,6 +49,8 @@ public struct SnapshotManifest: Hashable, Sendable {
     static let filesMax = 1 << 20
     static let nameBytesMax = 200
     static let fileBytesMax: UInt64 = 1 << 40
+    /// Of the entry and the offset that a log begins anew behind: as much again is left for what follows.
+    static let positionMax = PeerCodecLimits.positionMax / 2
 
     func encode(into writer: inout ByteWriter) {
         writer.write(counted: Array(format.utf8))
@@ -84,7 +86,7 @@ public struct SnapshotManifest: Hashable, Sendable {
             files.append(file)
         }
         guard Set(files.map(\.name)).count == files.count, index > 0,
-            max(index, term, nextOffset, membership.version) <= PeerCodecLimits.positionMax
+            max(term, membership.version) <= PeerCodecLimits.positionMax, max(index, nextOffset) <= Self.positionMax
         else { return nil }
         self.init(
             format: format, checkpoint: checkpoint,
