@@ -3,13 +3,13 @@
 import FileIO
 import Raft
 import SimulatedIO
-import Storage
 import StrataNode
 import Synchronization
 import Testing
 
 @testable import Cluster
 @testable import KeyValue
+@testable import Storage
 
 @Suite struct HostileSnapshotSimulationTests {
     enum Content: String, CaseIterable, Sendable {
@@ -23,6 +23,8 @@ import Testing
         case damagedData
         /// A whole store whose client sessions can't be read.
         case damagedSessions
+        /// A whole store that has given out nearly all its sequences.
+        case usedUp
     }
     typealias Files = [(name: String, bytes: [UInt8])]
 
@@ -119,9 +121,27 @@ import Testing
         case .damagedData:
             let largest = try #require(files.indices.max { files[$0].bytes.count < files[$1].bytes.count })
             files[largest].bytes[files[largest].bytes.count / 3] ^= 1
+        case .usedUp:
+            for place in files.indices { try useUp(&files[place]) }
         case .otherPosition, .damagedSessions: break
         }
         return files
+    }
+}
+
+/// Has the file that says so end at the last sequences.
+private func useUp(_ file: inout (name: String, bytes: [UInt8])) throws {
+    if file.name == HashLogCheckpoint.name {
+        var checkpoint = try HashLogCheckpoint.decode(file.bytes, path: file.name)
+        checkpoint.lastSequence = SkipList.sequenceMax - 1
+        file.bytes = checkpoint.encode()
+    } else if case .manifest(let number)? = StoreFile(file.name) {
+        var state = try Manifest.load(file.bytes, number: number, path: file.name)
+        state.lastSequence = SkipList.sequenceMax - 1
+        let disk = SimulatedFileSystem(seed: 1)
+        try disk.createDirectory("data")
+        _ = try Manifest(creating: number, state: state, directory: "data", fileSystem: disk)
+        file.bytes = try disk.readFile("data/" + file.name) ?? []
     }
 }
 

@@ -7,13 +7,16 @@ public enum ReceivedStore {
     /// Memory for memtables and cached blocks while a store is only read once, in bytes.
     private static let memoryBytes = 4 << 20
 
+    /// The sequence that a received store may end at: as much as a node applies in a thousand years is left.
+    public static let sequenceMax: UInt64 = 1 << 55
+
     /// Opens the files as a store, reads every entry, and removes the folder of links again.
     ///
     /// - Parameters:
     ///   - names: the files, in `folder`.
     ///   - scratch: a folder on the same file system; what is there is removed.
     ///   - body: looks at the open store.
-    /// - Throws: corruption, missing files and foreign versions as their own cases; ``StorageError/io(_:)`` when this node's
+    /// - Throws: corruption, missing files, foreign versions and a used-up store as their own cases; ``StorageError/io(_:)`` when this node's
     ///   disk fails; what `body` throws.
     /// - Complexity: O(bytes); the hash log's index and a few MiB in memory.
     public static func check(
@@ -29,6 +32,10 @@ public enum ReceivedStore {
         if kind == .hashlog { try scan(scratch, fileSystem) }
         let store = try openStore(kind: kind, directory: scratch, fileSystem: fileSystem, options: small(options))
         defer { store.close() }
+        guard store.lastSequence <= sequenceMax else {
+            throw .exhausted(
+                "the store says that it has given out \(store.lastSequence) sequences; no store comes to that")
+        }
         if let tree = store as? LSMStore { _ = try tree.verify() }
         try body(store)
     }
