@@ -95,6 +95,23 @@ import Testing
         }
     }
 
+    /// A member that is down may be older: nothing else can be done, but the answer says which one and what to do.
+    @Test func aFencedCommandThatGivesUpNamesTheMembersThatAreMissing() throws {
+        let node = try LoneHost(size: 3)
+        try node.add(Self.group, ScriptedMachine())
+        node.host.noteSupport(of: node.members[1].id, level: 1)
+        let answer = Answer<UInt64>()
+        var proposal = Proposal(payload: [1], completion: answer.completion)
+        proposal.requiredLevel = 1
+        node.inbox.post(.propose(Self.group, proposal))
+        node.run(turns: 600)
+        guard case .unavailable(let why)? = answer.error else {
+            Issue.record("\(String(describing: answer.result))")
+            return
+        }
+        #expect(why.contains("(not known of node3)") && why.contains("start") && why.contains("remove"), "\(why)")
+    }
+
     @Test func theLevelRisesOnlyWhenEveryMemberHasSaidThatItCan() throws {
         let node = try LoneHost(size: 1)
         let machine = ScriptedMachine()

@@ -138,11 +138,14 @@ extension ClusterHost {
         parked = []
         parkedBytes = 0
         for (id, proposal) in waiting {
-            let fence = fence(proposal)
+            let isFenced = isFenced(proposal)
             let limit = proposal.mayForward ? proposal.deadline : min(proposal.deadline, proposal.leaderDeadline)
             if limit <= now {
-                proposal.completion(.failure(fence ?? .unavailable("no leader was found in time")))
-            } else if fence == nil, let group = group(id), group.core.leader != nil {
+                proposal.completion(
+                    .failure(
+                        isFenced
+                            ? fenceError(proposal.requiredLevel) : .unavailable("no leader was found in time")))
+            } else if !isFenced, let group = group(id), group.core.leader != nil {
                 group.proposals.append(proposal)
                 schedule.touch(group)
             } else {

@@ -335,7 +335,7 @@ public final class ClusterHost {
             park(proposal, for: id)
             return
         }
-        if fence(proposal) != nil { return park(proposal, for: id) }
+        if isFenced(proposal) { return park(proposal, for: id) }
         group.proposals.append(proposal)
         schedule.touch(group)
     }

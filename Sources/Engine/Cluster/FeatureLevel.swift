@@ -66,11 +66,21 @@ extension ClusterHost {
         take(proposal, for: .controller)
     }
 
-    /// Why a command has to wait until the members can all read it; nil when they can.
-    func fence(_ proposal: Proposal) -> RequestError? {
-        guard proposal.requiredLevel > inbox.featureLevel.load(ordering: .relaxed) else { return nil }
+    /// Whether a command has to wait until the members can all read it.
+    func isFenced(_ proposal: Proposal) -> Bool {
+        proposal.requiredLevel > inbox.featureLevel.load(ordering: .relaxed)
+    }
+
+    /// Why a fenced command was not carried out, and what to do: which members this node has not heard from, or knows to
+    /// be older.
+    func fenceError(_ level: UInt32) -> RequestError {
+        let missing = membership.members.map(\.member)
+            .filter { $0.id != member.id && (supportedLevels[$0.id] ?? 0) < level }
+            .map(\.name).sorted()
+        let which = missing.isEmpty ? "" : " (not known of \(missing.joined(separator: ", ")))"
         return .unavailable(
-            "not every member is known to be of a version that can read this command (feature level "
-                + "\(proposal.requiredLevel)); upgrade the members that are older, and start those that are down")
+            "not every member is known to be of a version that can read this command, feature level \(level)\(which); "
+                + "start the members that are down, upgrade those that are older, or remove those that will not come back"
+        )
     }
 }
