@@ -7,6 +7,8 @@ struct ForwardedWait {
     var request: UInt64
     var leader: NodeID
     var group: GroupID
+    /// Among the group's proposals that went to this leader.
+    var position: UInt64
     var proposal: Proposal
     /// Since when another node has led, as far as this one knows.
     var replacedAt: UInt64?
@@ -30,8 +32,10 @@ extension ClusterHost {
             return
         }
         nextForward &+= 1
+        let position = forwardOrders[group.id, default: ForwardOrder(to: leader)].send()
         forwarded.append(
-            ForwardedWait(request: nextForward, leader: leader, group: group.id, proposal: proposal))
+            ForwardedWait(
+                request: nextForward, leader: leader, group: group.id, position: position, proposal: proposal))
         outbox.add(
             ForwardedProposal(
                 request: nextForward, group: group.id, operations: proposal.operations, payload: proposal.payload),
@@ -72,28 +76,28 @@ extension ClusterHost {
         guard let position = forwarded.firstIndex(where: { $0.request == result.request }) else { return }
         let wait = forwarded.remove(at: position)
         if case .failure(.notLeader) = result.result {
-            retry(wait)
+            takeBack(wait)
         } else {
             wait.proposal.completion(result.result)
-        }
-    }
-
-    /// The node asked does not lead: at once to the leader that is known by now, if that is another one.
-    private func retry(_ wait: ForwardedWait) {
-        if let group = group(wait.group), let leader = group.core.leader, leader != wait.leader {
-            group.proposals.append(wait.proposal)
-            schedule.touch(group)
-        } else {
-            park(wait.proposal, for: wait.group)
+            var isDone = false
+            if case .success = result.result { isDone = true }
+            endForward(wait, isDone: isDone)
         }
     }
 
     func loseForwarded(to peer: NodeID) {
-        guard forwarded.contains(where: { $0.leader == peer }) else { return }
-        for wait in forwarded where wait.leader == peer {
-            wait.proposal.completion(.failure(.unknown("the leader was lost before it answered")))
+        giveUpForwarded("the leader was lost before it answered") { $0.leader == peer }
+    }
+
+    /// Answers forwarded proposals whose fate nobody will tell any more.
+    private func giveUpForwarded(_ why: String, where isLost: (ForwardedWait) -> Bool) {
+        let lost = forwarded.filter(isLost)
+        guard !lost.isEmpty else { return }
+        forwarded.removeAll(where: isLost)
+        for wait in lost {
+            wait.proposal.completion(.failure(.unknown(why)))
+            endForward(wait, isDone: false)
         }
-        forwarded.removeAll { $0.leader == peer }
     }
 
     /// What went to a leader that has been replaced meanwhile gets no answer any more, though its connection may be open: a
@@ -113,10 +117,7 @@ extension ClusterHost {
         }
         guard isAnyLost else { return }
         func isLost(_ wait: ForwardedWait) -> Bool { wait.replacedAt.map { isPastGrace($0, now) } ?? false }
-        for wait in forwarded where isLost(wait) {
-            wait.proposal.completion(.failure(.unknown("the leader was replaced before it answered")))
-        }
-        forwarded.removeAll(where: isLost)
+        giveUpForwarded("the leader was replaced before it answered", where: isLost)
     }
 
     private func isPastGrace(_ since: UInt64, _ now: UInt64) -> Bool {
@@ -125,33 +126,34 @@ extension ClusterHost {
 
     func expireForwarded(now: UInt64) {
         loseForwardedToReplacedLeaders(now: now)
-        guard forwarded.contains(where: { $0.proposal.deadline <= now }) else { return }
-        for wait in forwarded where wait.proposal.deadline <= now {
-            wait.proposal.completion(.failure(.unknown("the leader did not answer in time")))
-        }
-        forwarded.removeAll { $0.proposal.deadline <= now }
+        giveUpForwarded("the leader did not answer in time") { $0.proposal.deadline <= now }
     }
 
+    /// Lets parked proposals go on that have a leader now, in front of those that came after them.
     func retryParked(now: UInt64) {
         guard !parked.isEmpty else { return }
         let waiting = parked
         parked = []
         parkedBytes = 0
+        var released: [GroupID: [Proposal]] = [:]
         for (id, proposal) in waiting {
             let isFenced = isFenced(proposal)
             let limit = proposal.mayForward ? proposal.deadline : min(proposal.deadline, proposal.leaderDeadline)
             if limit <= now {
                 proposal.completion(
                     .failure(
-                        isFenced
-                            ? fenceError(proposal.requiredLevel) : .unavailable("no leader was found in time")))
+                        isFenced ? fenceError(proposal.requiredLevel) : .unavailable("no leader was found in time")))
             } else if !isFenced, let group = group(id), group.core.leader != nil {
-                group.proposals.append(proposal)
-                schedule.touch(group)
+                released[group.id, default: []].append(proposal)
             } else {
                 parked.append((id, proposal))
                 parkedBytes += proposal.payload.count
             }
+        }
+        for (id, proposals) in released.sorted(by: { $0.key < $1.key }) {
+            guard let group = group(id) else { continue }
+            group.proposals.insert(contentsOf: proposals, at: 0)
+            schedule.touch(group)
         }
     }
 }

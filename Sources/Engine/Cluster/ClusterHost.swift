@@ -87,6 +87,8 @@ public final class ClusterHost {
     var parked: [(group: GroupID, proposal: Proposal)] = []
     var parkedBytes = 0
     var forwarded: [ForwardedWait] = []
+    /// Of groups with forwarded proposals that are not answered.
+    var forwardOrders: [GroupID: ForwardOrder] = [:]
     var nextForward: UInt64
     private let observer: @Sendable (GroupID, GroupStatus) -> Void
 
@@ -176,7 +178,9 @@ public final class ClusterHost {
         // Who waited for a leader goes to the disk with the first entry of a new one.
         if turn.contains(where: \.softStateChanged) { retryParked(now: now) }
         for group in turn {
-            for proposal in group.proposeWaiting(now: now, outbox: outbox) { route(proposal, to: group) }
+            if !mustKeepOrder(group) {
+                for proposal in group.proposeWaiting(now: now, outbox: outbox) { route(proposal, to: group) }
+            }
             group.confirmWaiting(outbox: outbox)
         }
         submitStorage(turn)
@@ -213,6 +217,7 @@ public final class ClusterHost {
         parked = []
         for wait in forwarded { wait.proposal.completion(.failure(.unknown("the node is shutting down"))) }
         forwarded = []
+        failReturned(error)
         for group in groups {
             group.fail(group.proposals, error)
             group.proposals = []

@@ -175,7 +175,10 @@ extension Group {
         if proposals.contains(where: { $0.deadline <= now }) {
             let late = proposals.filter { $0.deadline <= now }
             proposals.removeAll { $0.deadline <= now }
-            fail(late, .unavailable("the store is behind with its background work; slow down"))
+            let why =
+                core.role == .leader
+                ? "the store is behind with its background work; slow down" : "no leader took the write in time"
+            fail(late, .unavailable(why))
         }
     }
 
