@@ -9,7 +9,8 @@ import SwiftProtobuf
 
 extension BrokerGRPCService {
     /// Reads on while batches are in flight, up to `ProduceWindow`'s bounds; answers carry their request's id and come
-    /// in any order. Ends after the last answer when the client closes its side or the server shuts down.
+    /// in any order. Ends after the last answer when the client closes its side; with UNAVAILABLE, also after the last
+    /// answer, when the server shuts down before that.
     func produceStream(
         request: RPCAsyncSequence<Strata_V1_ProduceRequest, any Error>,
         response: RPCWriter<Strata_V1_ProduceResponse>, context: ServerContext
@@ -20,7 +21,7 @@ extension BrokerGRPCService {
                 group.addTask {
                     defer { window.finish() }
                     for try await message in request {
-                        guard await admit(message, to: window) else { break }
+                        guard await admit(message, to: window) else { return false }
                     }
                     return false
                 }
@@ -33,8 +34,9 @@ extension BrokerGRPCService {
                 while let isWriter = try await group.next(), !isWriter {}
                 group.cancelAll()
             }
+            if window.isCut { throw Self.shuttingDown(nil, "go on") }
         } onCancelRPC: {
-            window.finish()
+            window.cut()
         }
     }
 
@@ -185,10 +187,10 @@ extension BrokerGRPCService {
         }
     }
 
-    private static func shuttingDown(_ offset: UInt64?) -> RPCError {
+    private static func shuttingDown(_ offset: UInt64?, _ advice: String = "read on") -> RPCError {
         RPCError(
             code: .unavailable,
-            message: "the node is shutting down; read on at another" + (offset.map { ", from offset \($0)" } ?? ""),
+            message: "the node is shutting down; \(advice) at another" + (offset.map { ", from offset \($0)" } ?? ""),
             metadata: [StatusMetadata.errorCode: "\(Strata_V1_ErrorCode.errorNotEnoughReplicas.rawValue)"])
     }
 

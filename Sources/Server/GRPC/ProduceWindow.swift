@@ -17,6 +17,8 @@ final class ProduceWindow: Sendable {
         /// Requests whose answer is not among `responses` yet.
         var unanswered = 0
         var isFinished = false
+        /// Finished by the server, while the client might have said more.
+        var isCut = false
         var isAborted = false
         var reader: CheckedContinuation<Void, Never>?
         var writer: CheckedContinuation<Void, Never>?
@@ -93,6 +95,16 @@ final class ProduceWindow: Sendable {
     func finish() {
         end { $0.isFinished = true }
     }
+
+    /// The server takes no more requests; the writer ends after the last answer.
+    func cut() {
+        end { state in
+            if !state.isFinished { state.isCut = true }
+            state.isFinished = true
+        }
+    }
+
+    var isCut: Bool { state.withLock { $0.isCut } }
 
     /// Nobody reads the answers any more; both sides end at once.
     func abort() {

@@ -44,7 +44,7 @@ import Testing
         }
     }
 
-    @Test func shutdownAnswersWhatIsInFlightAndEndsTheStream() async throws {
+    @Test func shutdownAnswersWhatIsInFlightAndEndsTheStreamAsUnavailable() async throws {
         let broker = FakeBroker(produceMillisecondsMax: 30)
         let server = GRPCServer(
             transport: try GRPCServerSettings.transport(address: ListenAddress(parsing: "127.0.0.1:0")),
@@ -55,19 +55,24 @@ import Testing
             try await withLoopbackClient(port: port) { client in
                 let client = Strata_V1_LogBroker.Client(wrapping: client)
                 _ = try await client.createTopic(.with { $0.name = "events" })
-                let answered = try await client.produceStream { writer in
-                    for id in 1...50 where id % 10 != 7 { try await writer.write(Self.request(UInt64(id))) }
-                    // The client's side stays open; only the server ends the stream.
-                    try? await Task.sleep(for: .seconds(60))
-                } onResponse: { response in
-                    var count = 0
-                    for try await _ in response.messages {
-                        count += 1
-                        if count == 1 { server.beginGracefulShutdown() }
+                let answered = Mutex(0)
+                let error = await #expect(throws: RPCError.self) {
+                    try await client.produceStream { writer in
+                        for id in 1...50 where id % 10 != 7 { try await writer.write(Self.request(UInt64(id))) }
+                        // The client's side stays open; only the server ends the stream.
+                        try? await Task.sleep(for: .seconds(60))
+                    } onResponse: { response in
+                        for try await _ in response.messages {
+                            let count = answered.withLock { count in
+                                count += 1
+                                return count
+                            }
+                            if count == 1 { server.beginGracefulShutdown() }
+                        }
                     }
-                    return count
                 }
-                #expect(answered >= 1)
+                #expect(error?.code == .unavailable)
+                #expect(answered.withLock { $0 } >= 1)
             }
             try await group.waitForAll()
         }
