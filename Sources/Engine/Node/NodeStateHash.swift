@@ -39,13 +39,24 @@ public protocol StateHashService: AnyObject, Sendable {
     ///   - index: the entry after which to look; a group that is past it answers for its present (a log still answers for
     ///     that entry). nil: now.
     ///   - from: first entry of a log to cover; nil: the log's first.
+    ///   - isOver: asked again and again while the hash is made, on any thread; true once nobody waits for it.
     func stateHash(
-        group: GroupID, index: UInt64?, from: UInt64?,
+        group: GroupID, index: UInt64?, from: UInt64?, unless isOver: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void)
 }
 
+extension StateHashService {
+    /// As the other, for one who waits to the end.
+    public func stateHash(
+        group: GroupID, index: UInt64?, from: UInt64?,
+        completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
+    ) {
+        stateHash(group: group, index: index, from: from, unless: { false }, completion: completion)
+    }
+}
+
 /// ``StateHashService`` of a running node. Hashes are made one after the other on an executor of their own, never where
-/// requests run; a few may wait, the next is told to come again; none goes on for long once nobody can be waiting for it.
+/// requests run; a few may wait, the next is told to come again; none goes on once nobody waits for it.
 public final class NodeStateHash: StateHashService {
     /// Hashes that may be under way or wait; each pins a moment of the store.
     public static let pendingMax = 8
@@ -78,7 +89,7 @@ public final class NodeStateHash: StateHashService {
     }
 
     public func stateHash(
-        group id: GroupID, index: UInt64?, from: UInt64?,
+        group id: GroupID, index: UInt64?, from: UInt64?, unless isOver: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
     ) {
         let store = store
@@ -91,11 +102,11 @@ public final class NodeStateHash: StateHashService {
                     case .success(let applied) where id == .keyValue:
                         guard admit(completion) else { return }
                         let frozen = store.freeze()
-                        run(completion) { Self.hash(frozen, applied, unless: $0) }
+                        run(completion, unless: isOver) { Self.hash(frozen, applied, unless: $0) }
                     case .success(let applied):
                         guard admit(completion) else { return }
                         let last = min(index ?? applied, applied)
-                        run(completion) { Self.hash(log, id, from: from, through: last, unless: $0) }
+                        run(completion, unless: isOver) { Self.hash(log, id, from: from, through: last, unless: $0) }
                     }
                 }
             })
@@ -112,12 +123,13 @@ public final class NodeStateHash: StateHashService {
 
     private func run(
         _ completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void,
+        unless isOver: @escaping @Sendable () -> Bool,
         _ work: @escaping @Sendable (() -> Bool) -> Result<GroupStateHash, RequestError>
     ) {
         let clock = clock
         let deadline = clock() + Self.timeMax
         blocking.run { [self] in
-            let isCancelled = { self.isStopped.load(ordering: .relaxed) || clock() > deadline }
+            let isCancelled = { self.isStopped.load(ordering: .relaxed) || clock() > deadline || isOver() }
             // Also where there is so little to hash that nobody would look.
             let result = isCancelled() ? .failure(Self.givenUp) : work(isCancelled)
             pending.subtract(1, ordering: .relaxed)
@@ -126,7 +138,7 @@ public final class NodeStateHash: StateHashService {
     }
 
     private static let givenUp = RequestError.unavailable(
-        "the hash took too long, or the node stops; nothing was changed")
+        "the hash took too long, the node stops, or nobody waits any more; nothing was changed")
 
     private static func hash(
         _ frozen: any FrozenStore, _ applied: UInt64, unless isCancelled: () -> Bool

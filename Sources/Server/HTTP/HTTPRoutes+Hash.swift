@@ -14,9 +14,7 @@ extension HTTPRoutes {
         }
         let index = try number("index", in: parameters)
         let from = try number("from", in: parameters)
-        let found = try await pending.run(.read) {
-            hashes.stateHash(group: group, index: index, from: from, completion: $0)
-        }.get()
+        let found = try await hash(request, group, index, from)
         var body = JSONText()
         body.write("group", group == .keyValue ? "kv" : "\(group)")
         body.write("applied", found.applied)
@@ -28,6 +26,24 @@ extension HTTPRoutes {
             body.write("first", found.first)
         }
         return .json(.ok, body.finished())
+    }
+
+    /// Makes the hash, and gives it up when its client goes away or its time is over.
+    private func hash(
+        _ request: Request, _ group: GroupID, _ index: UInt64?, _ from: UInt64?
+    ) async throws -> GroupStateHash {
+        let end = StreamEnd()
+        defer { end.reach() }
+        return try await request.body.consumeWithCancellationOnInboundClose { _ in
+            try await withTaskCancellationHandler {
+                try await pending.run(.read, until: end) {
+                    hashes.stateHash(
+                        group: group, index: index, from: from, unless: { end.isReached }, completion: $0)
+                }.get()
+            } onCancel: {
+                end.reach()
+            }
+        }
     }
 
     static func group(named name: String) -> GroupID? {

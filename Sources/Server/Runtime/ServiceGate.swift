@@ -157,11 +157,12 @@ extension ServiceGate: NodeStatusService {
 
 extension ServiceGate: StateHashService {
     func stateHash(
-        group: GroupID, index: UInt64?, from: UInt64?,
+        group: GroupID, index: UInt64?, from: UInt64?, unless isOver: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
     ) {
         guard let current else { return completion(.failure(notYet)) }
-        current.stateHash.stateHash(group: group, index: index, from: from, completion: completion)
+        current.stateHash.stateHash(
+            group: group, index: index, from: from, unless: isOver, completion: completion)
     }
 }
 

@@ -6,19 +6,22 @@ import KeyValue
 import Logging
 import NIOPosix
 import ServiceLifecycle
+import Synchronization
 import Testing
 
 @testable import Server
 
 @Suite struct HTTPConnectionTests {
     /// Runs a test against a listener of its own.
-    private func withServer(_ store: FakeStore = FakeStore(), _ body: (Int) async throws -> Void) async throws {
+    private func withServer(
+        _ store: FakeStore = FakeStore(), hashes: FakeHashes = FakeHashes(), _ body: (Int) async throws -> Void
+    ) async throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let group = MultiThreadedEventLoopGroup.singleton
         let (ports, port) = AsyncStream<Int>.makeStream()
         let server = HTTPServer(
-            address: ListenAddress(host: "127.0.0.1", port: 0), store: store, node: FakeNode(), hashes: FakeHashes(),
+            address: ListenAddress(host: "127.0.0.1", port: 0), store: store, node: FakeNode(), hashes: hashes,
             pending: PendingRequests(group: group), group: group, logger: logger, metrics: { "strata_up 1\n" },
             onListening: { port.yield($0) })
         let services = ServiceGroup(configuration: .init(services: [server], logger: logger))
@@ -43,6 +46,30 @@ import Testing
     private func ask(_ port: Int, _ line: String, _ body: String = "", fields: String = "") async throws -> String {
         let head = "\(line) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\(fields)"
         return try await exchange(port, Array("\(head)Content-Length: \(body.utf8.count)\r\n\r\n\(body)".utf8))
+    }
+
+    /// Hashes that nobody waits for would keep the others waiting; two that take long keep no request from its answer.
+    @Test func aHashEndsWhenItsClientGoesAwayAndHoldsNobodyBack() async throws {
+        let hashes = FakeHashes(isHanging: true)
+        try await withServer(hashes: hashes) { port in
+            func until(_ condition: () -> Bool) async throws -> Bool {
+                for _ in 0..<1000 where !condition() { try await Task.sleep(for: .milliseconds(10)) }
+                return condition()
+            }
+            var stays: LoopbackClient? = try LoopbackClient(port: port)
+            try await stays?.send(Array("GET /hash HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
+            #expect(try await until { hashes.hanging.withLock { $0.count == 1 } })
+            var leaves: LoopbackClient? = try LoopbackClient(port: port)
+            try await leaves?.send(Array("GET /hash HTTP/1.1\r\nHost: x\r\n\r\n".utf8))
+            #expect(try await until { hashes.hanging.withLock { $0.count == 2 } })
+            let answer = try await ask(port, "GET /get?key=missing")
+            #expect(answer.hasPrefix("HTTP/1.1 404 "), "\(answer)")
+            leaves = nil
+            #expect(try await until { hashes.hanging.withLock { $0[1]() } })
+            #expect(hashes.hanging.withLock { !$0[0]() }, "the other client is still there")
+            stays = nil
+            #expect(try await until { hashes.hanging.withLock { $0[0]() } })
+        }
     }
 
     @Test(arguments: [

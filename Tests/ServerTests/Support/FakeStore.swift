@@ -184,10 +184,19 @@ final class FakeNode: NodeStatusService {
 
 /// Hashes of a state that never was.
 final class FakeHashes: StateHashService {
+    /// Keeps what it is asked for open, with the word of the asker on whether it is over.
+    private let isHanging: Bool
+    let hanging = Mutex<[@Sendable () -> Bool]>([])
+
+    init(isHanging: Bool = false) {
+        self.isHanging = isHanging
+    }
+
     func stateHash(
-        group: GroupID, index: UInt64?, from: UInt64?,
+        group: GroupID, index: UInt64?, from: UInt64?, unless isOver: @escaping @Sendable () -> Bool,
         completion: @escaping @Sendable (Result<GroupStateHash, RequestError>) -> Void
     ) {
+        if isHanging { return hanging.withLock { $0.append(isOver) } }
         guard group != .controller else { return completion(.failure(.unavailable("not here"))) }
         completion(
             .success(
