@@ -48,7 +48,7 @@ public struct ClientError: Error, Hashable, Sendable, CustomStringConvertible {
         case .errorDuplicateSequenceNumber: self.init(.unknown, message)
         case .errorStorage: self.init(.storage, message)
         case .errorCorruptMessage, .errorMessageTooLarge, .errorInvalidTopic, .errorInvalidPartitions,
-            .errorInvalidRecord:
+            .errorInvalidRecord, .errorPolicyViolation:
             self.init(.invalid, message)
         case .UNRECOGNIZED(let number):
             self.init(.unknown, "error \(number), which this client does not know: \(message)")

@@ -10,6 +10,8 @@ public struct PartitionInfo: Hashable, Sendable {
     public var logStartOffset: UInt64
     /// First offset that is not committed yet.
     public var highWatermark: UInt64
+    /// Why the node that was asked can't serve its replica, as one sentence; nil when it can.
+    public var problem: String?
 }
 
 public struct TopicInfo: Hashable, Sendable {
@@ -70,7 +72,8 @@ extension StrataClient {
                 partitions: topic.partitions.map { partition in
                     PartitionInfo(
                         partition: partition.partition, leader: partition.hasLeader ? partition.leader.address : nil,
-                        logStartOffset: partition.logStartOffset, highWatermark: partition.highWatermark)
+                        logStartOffset: partition.logStartOffset, highWatermark: partition.highWatermark,
+                        problem: partition.problem.isEmpty ? nil : partition.problem)
                 })
         }
         for topic in topics {

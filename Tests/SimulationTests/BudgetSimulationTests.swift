@@ -48,7 +48,7 @@ import Testing
         machine.partitionsMax = 10
         #expect(machine.validate(ControllerCommand.createTopic(name: "t", partitions: 10).encoded) == nil)
         guard
-            case .invalid(.invalidPartitions, let why)? = machine.validate(
+            case .invalid(.tooManyPartitions, let why)? = machine.validate(
                 ControllerCommand.createTopic(name: "t", partitions: 11).encoded)
         else {
             Issue.record("a topic beyond the budget is refused")

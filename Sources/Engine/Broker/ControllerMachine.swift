@@ -108,7 +108,7 @@ public final class ControllerMachine: StateMachine {
             return nil
         }
         return .invalid(
-            .invalidPartitions,
+            .tooManyPartitions,
             "a node may hold \(partitionsMax) partitions by its limit of open files, and there are \(held); topic \(name) "
                 + "with \(partitions) is too much: raise the limit (ulimit -Hn, LimitNOFILE) on every node and restart it, or "
                 + "take fewer partitions")

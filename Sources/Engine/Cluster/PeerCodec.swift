@@ -295,7 +295,7 @@ extension RequestError.Invalid {
     private static let inOrder: [RequestError.Invalid] = [
         .emptyKey, .keyTooLong, .valueTooLong, .unknownTopic, .invalidTopicName, .topicExists, .invalidPartitions,
         .corruptBatch, .batchTooLarge, .offsetOutOfRange, .reservedKey, .notAnInteger, .sessionExpired,
-        .sequenceForgotten, .membership, .invalidRecord,
+        .sequenceForgotten, .membership, .invalidRecord, .tooManyPartitions,
     ]
 
     fileprivate var code: UInt8 {

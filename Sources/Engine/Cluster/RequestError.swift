@@ -20,6 +20,8 @@ public enum RequestError: Error, Hashable, Sendable {
         case corruptBatch, batchTooLarge, offsetOutOfRange
         /// A batch that came as it was sent, and can't be stored: its records contradict its header, for example.
         case invalidRecord
+        /// The cluster holds as many partitions as its nodes have descriptors for.
+        case tooManyPartitions
         case reservedKey, notAnInteger, sessionExpired, sequenceForgotten
         /// A change of the members that the cluster can't make.
         case membership

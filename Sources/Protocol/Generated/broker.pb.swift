@@ -89,6 +89,9 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
   case errorTopicAlreadyExists // = 36
   case errorInvalidPartitions // = 37
 
+  /// The request would exceed a limit of the whole cluster; the sentence says which, and how to raise it.
+  case errorPolicyViolation // = 44
+
   /// A write's sequence that was answered before or is too old to tell.
   case errorDuplicateSequenceNumber // = 46
   case errorStorage // = 56
@@ -115,6 +118,7 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     case 19: self = .errorNotEnoughReplicas
     case 36: self = .errorTopicAlreadyExists
     case 37: self = .errorInvalidPartitions
+    case 44: self = .errorPolicyViolation
     case 46: self = .errorDuplicateSequenceNumber
     case 56: self = .errorStorage
     case 59: self = .errorUnknownProducerID
@@ -136,6 +140,7 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     case .errorNotEnoughReplicas: return 19
     case .errorTopicAlreadyExists: return 36
     case .errorInvalidPartitions: return 37
+    case .errorPolicyViolation: return 44
     case .errorDuplicateSequenceNumber: return 46
     case .errorStorage: return 56
     case .errorUnknownProducerID: return 59
@@ -157,6 +162,7 @@ public nonisolated enum Strata_V1_ErrorCode: SwiftProtobuf.Enum, Swift.CaseItera
     .errorNotEnoughReplicas,
     .errorTopicAlreadyExists,
     .errorInvalidPartitions,
+    .errorPolicyViolation,
     .errorDuplicateSequenceNumber,
     .errorStorage,
     .errorUnknownProducerID,
@@ -511,6 +517,9 @@ public nonisolated struct Strata_V1_PartitionMetadata: Sendable {
 
   public var highWatermark: UInt64 = 0
 
+  /// Why the node that answers can't serve its replica; empty when it can.
+  public var problem: String = String()
+
   public var unknownFields = SwiftProtobuf.UnknownStorage()
 
   public init() {}
@@ -569,7 +578,7 @@ nonisolated extension Strata_V1_Acks: SwiftProtobuf._ProtoNameProviding {
 }
 
 nonisolated extension Strata_V1_ErrorCode: SwiftProtobuf._ProtoNameProviding {
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ERROR_NONE\0\u{1}ERROR_OFFSET_OUT_OF_RANGE\0\u{1}ERROR_CORRUPT_MESSAGE\0\u{1}ERROR_UNKNOWN_TOPIC_OR_PARTITION\0\u{2}\u{3}ERROR_NOT_LEADER\0\u{1}ERROR_REQUEST_TIMED_OUT\0\u{2}\u{3}ERROR_MESSAGE_TOO_LARGE\0\u{2}\u{7}ERROR_INVALID_TOPIC\0\u{2}\u{2}ERROR_NOT_ENOUGH_REPLICAS\0\u{2}\u{11}ERROR_TOPIC_ALREADY_EXISTS\0\u{1}ERROR_INVALID_PARTITIONS\0\u{2}\u{9}ERROR_DUPLICATE_SEQUENCE_NUMBER\0\u{2}\u{a}ERROR_STORAGE\0\u{2}\u{3}ERROR_UNKNOWN_PRODUCER_ID\0\u{2}\u{1c}ERROR_INVALID_RECORD\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ERROR_NONE\0\u{1}ERROR_OFFSET_OUT_OF_RANGE\0\u{1}ERROR_CORRUPT_MESSAGE\0\u{1}ERROR_UNKNOWN_TOPIC_OR_PARTITION\0\u{2}\u{3}ERROR_NOT_LEADER\0\u{1}ERROR_REQUEST_TIMED_OUT\0\u{2}\u{3}ERROR_MESSAGE_TOO_LARGE\0\u{2}\u{7}ERROR_INVALID_TOPIC\0\u{2}\u{2}ERROR_NOT_ENOUGH_REPLICAS\0\u{2}\u{11}ERROR_TOPIC_ALREADY_EXISTS\0\u{1}ERROR_INVALID_PARTITIONS\0\u{2}\u{7}ERROR_POLICY_VIOLATION\0\u{2}\u{2}ERROR_DUPLICATE_SEQUENCE_NUMBER\0\u{2}\u{a}ERROR_STORAGE\0\u{2}\u{3}ERROR_UNKNOWN_PRODUCER_ID\0\u{2}\u{1c}ERROR_INVALID_RECORD\0")
 }
 
 nonisolated extension Strata_V1_StartFrom: SwiftProtobuf._ProtoNameProviding {
@@ -1133,7 +1142,7 @@ nonisolated extension Strata_V1_FetchMetadataRequest: SwiftProtobuf.Message, Swi
 
 nonisolated extension Strata_V1_PartitionMetadata: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   public static let protoMessageName: String = _protobuf_package + ".PartitionMetadata"
-  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}leader\0\u{1}term\0\u{1}replicas\0\u{3}log_start_offset\0\u{3}high_watermark\0")
+  public static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}partition\0\u{1}leader\0\u{1}term\0\u{1}replicas\0\u{3}log_start_offset\0\u{3}high_watermark\0\u{1}problem\0")
 
   public mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1147,6 +1156,7 @@ nonisolated extension Strata_V1_PartitionMetadata: SwiftProtobuf.Message, SwiftP
       case 4: try { try decoder.decodeRepeatedStringField(value: &self.replicas) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.logStartOffset) }()
       case 6: try { try decoder.decodeSingularUInt64Field(value: &self.highWatermark) }()
+      case 7: try { try decoder.decodeSingularStringField(value: &self.problem) }()
       default: break
       }
     }
@@ -1175,6 +1185,9 @@ nonisolated extension Strata_V1_PartitionMetadata: SwiftProtobuf.Message, SwiftP
     if self.highWatermark != 0 {
       try visitor.visitSingularUInt64Field(value: self.highWatermark, fieldNumber: 6)
     }
+    if !self.problem.isEmpty {
+      try visitor.visitSingularStringField(value: self.problem, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1185,6 +1198,7 @@ nonisolated extension Strata_V1_PartitionMetadata: SwiftProtobuf.Message, SwiftP
     if lhs.replicas != rhs.replicas {return false}
     if lhs.logStartOffset != rhs.logStartOffset {return false}
     if lhs.highWatermark != rhs.highWatermark {return false}
+    if lhs.problem != rhs.problem {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

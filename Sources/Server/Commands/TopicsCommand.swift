@@ -55,8 +55,10 @@ struct TopicsCommand: AsyncParsableCommand {
         }
     }
 
-    private static func line(_ topic: String, _ partition: PartitionInfo) -> String {
+    /// One partition on one line, with the trouble of the replica on the node that answers, if there is any.
+    static func line(_ topic: String, _ partition: PartitionInfo) -> String {
         "\(topic)-\(partition.partition)  leader \(partition.leader ?? "none")  "
             + "offsets \(partition.logStartOffset) to \(partition.highWatermark)"
+            + (partition.problem.map { "  out of service on this node: \($0)" } ?? "")
     }
 }

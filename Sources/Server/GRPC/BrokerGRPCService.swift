@@ -136,6 +136,7 @@ extension Strata_V1_TopicMetadata {
                 $0.replicas = partition.replicas
                 $0.logStartOffset = partition.logStartOffset
                 $0.highWatermark = partition.highWatermark
+                $0.problem = partition.problem ?? ""
             }
         }
     }

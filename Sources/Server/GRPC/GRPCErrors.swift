@@ -30,6 +30,7 @@ extension RequestError {
             case .invalidTopicName: .errorInvalidTopic
             case .topicExists: .errorTopicAlreadyExists
             case .invalidPartitions: .errorInvalidPartitions
+            case .tooManyPartitions: .errorPolicyViolation
             case .corruptBatch: .errorCorruptMessage
             case .batchTooLarge, .valueTooLong, .keyTooLong: .errorMessageTooLarge
             case .offsetOutOfRange: .errorOffsetOutOfRange
@@ -58,6 +59,7 @@ extension RequestError {
             case .invalid(.unknownTopic, _): .notFound
             case .invalid(.topicExists, _): .alreadyExists
             case .invalid(.offsetOutOfRange, _): .outOfRange
+            case .invalid(.tooManyPartitions, _): .resourceExhausted
             case .invalid(.sessionExpired, _), .invalid(.sequenceForgotten, _): .aborted
             case .invalid: .invalidArgument
             }

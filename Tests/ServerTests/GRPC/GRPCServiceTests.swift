@@ -109,6 +109,23 @@ func withLoopbackClient<Value: Sendable>(
         }
     }
 
+    @Test func aTopicBeyondTheBudgetIsAResourceProblem() {
+        let error = RequestError.invalid(.tooManyPartitions, "too many; raise the limit")
+        #expect(error.code == .errorPolicyViolation)
+        #expect(error.status.code == .resourceExhausted && error.status.message == "too many; raise the limit")
+    }
+
+    @Test func metadataSaysWhyAReplicaIsOutOfService() {
+        func partition(_ problem: String?) -> PartitionDescription {
+            PartitionDescription(
+                partition: 3, leader: nil, term: 1, replicas: ["node1"], logStartOffset: 0, highWatermark: 5,
+                problem: problem)
+        }
+        let topic = TopicDescription(name: "events", partitions: [partition("its log is damaged"), partition(nil)])
+        let message = Strata_V1_TopicMetadata(topic)
+        #expect(message.partitions.map(\.problem) == ["its log is damaged", ""])
+    }
+
     @Test func recordsComeBackAsTheyWere() async throws {
         try await withBroker { client, _ in
             _ = try await client.createTopic(.with { $0.name = "events" })
