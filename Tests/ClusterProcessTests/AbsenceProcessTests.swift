@@ -152,6 +152,31 @@ extension ProcessTests {
             #expect(text.contains("strata_diagnostics_total{kind=\"torn_tail\"} 1"))
         }
 
+        /// No checksum shows a cut at a frame's boundary; a log that was idle is sealed, and the floor testifies.
+        @Test func aFrameThatIsCutOffAnIdleLogIsNoticedAfterAKill() throws {
+            let cluster = try TestCluster(size: 1)
+            try cluster.start()
+            let node = cluster.nodes[0]
+            try create(node, cluster)
+            for message in ["a", "b", "c"] { #expect(try produce(message, node, cluster).status == 0) }
+            usleep(3_000_000)
+            try node.kill()
+            let file = try segment(node, "tt-0")
+            let dump = try Program.shell("Server storage dump log \(file)", folder: cluster.folder.path).output
+            // The byte at which the last batch of records begins: the first column of its row.
+            let last = try #require(dump.split(separator: "\n").last { $0.contains("records ") }, "\(dump)")
+            let start = try #require(last.split(separator: " ").first.flatMap { UInt64($0) }, "\(dump)")
+            let handle = try FileHandle(forUpdating: URL(fileURLWithPath: file))
+            try handle.truncate(atOffset: start)
+            try handle.close()
+            let verified = try verify(node, cluster)
+            #expect(verified.status != 0 && verified.output.contains("recorded as durable"), "\(verified.output)")
+            try node.start()
+            try cluster.waitForLeader()
+            #expect(try produce("d", node, cluster).status != 0, "offset 2 is taken")
+            #expect(node.log.contains("accept-loss tt-0"), "\(node.log.suffix(1000))")
+        }
+
         /// The newest entry of a quiet controller is the creation of a topic; with it went all its records.
         @Test func aFlippedBitDoesNotTakeATopicWithIt() throws {
             let cluster = try TestCluster(size: 1)
