@@ -9,7 +9,8 @@ public struct ClientOptions: Hashable, Sendable {
     public var retryPause: Duration = .milliseconds(10)
     /// Largest message that is accepted from a server.
     public var responseBytesMax = 16 << 20
-    /// Largest record batch that a pipelined producer sends: a server ends the stream at a message that is too long for it.
+    /// Largest record batch that a pipelined producer sends: a server ends the stream at a message that is too long for
+    /// it.
     public var batchBytesMax = 16 << 20
     /// HTTP/2 flow-control window of each connection and stream.
     public var windowBytes = 8 << 20

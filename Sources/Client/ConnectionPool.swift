@@ -1,6 +1,6 @@
 // One gRPC connection per server address, opened when first needed and kept until the client closes. A server that is
-// down or cut off is tried again within a second; calls to it fail at once meanwhile and go elsewhere. A way that heals is
-// used again within a second too, however long it was cut.
+// down or cut off is tried again within a second; calls to it fail at once meanwhile and go elsewhere. A way that heals
+// is used again within a second too, however long it was cut.
 internal import GRPCCore
 internal import GRPCNIOTransportHTTP2
 internal import NIOCore
@@ -23,8 +23,8 @@ final class ConnectionPool: Sendable {
         func set() { flag.store(true, ordering: .releasing) }
     }
 
-    /// A connection on which nothing came for so long is asked for a sign of life, which must come in time: it may lead to
-    /// a node that is gone without a word. Servers let clients ask once a second.
+    /// A connection on which nothing came for so long is asked for a sign of life, which must come in time: it may lead
+    /// to a node that is gone without a word. Servers let clients ask once a second.
     private static let pingAfter = Duration.seconds(2)
     private static let pingTimeout = Duration.seconds(1)
     /// The longest pause before a node that can't be reached is tried again.
@@ -77,7 +77,8 @@ final class ConnectionPool: Sendable {
             return entries
         }
         for entry in entries { entry.client.beginGracefulShutdown() }
-        // Not awaited without a limit: a gRPC client whose server died in the same moment may never end its connections.
+        // Not awaited without a limit: a gRPC client whose server died in the same moment may never end its
+        // connections.
         let deadline = ContinuousClock.now + ConnectionPool.closeTimeout
         while entries.contains(where: { !$0.hasEnded.isSet }), ContinuousClock.now < deadline, !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(1))

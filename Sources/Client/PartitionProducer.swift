@@ -1,6 +1,7 @@
-// Writes many batches to one partition without waiting for each: a stream to the partition's leader with a bounded number
-// of batches under way. Follows the leader when it changes. A batch that certainly was not written is sent again; one
-// whose fate is not known never is. After a change of leader batches may land in another order than they were sent.
+// Writes many batches to one partition without waiting for each: a stream to the partition's leader with a bounded
+// number of batches under way. Follows the leader when it changes. A batch that certainly was not written is sent
+// again; one whose fate is not known never is. After a change of leader batches may land in another order than they
+// were sent.
 internal import Foundation
 internal import GRPCCore
 internal import StrataProtocol

@@ -1,5 +1,5 @@
-// What makes a broken way show, and a healed one be used at once: TCP by itself waits twice as long before each further try
-// to send, so that after a cut of half a minute a connection may stay unused for as long again (RFC 6298).
+// What makes a broken way show, and a healed one be used at once: TCP by itself waits twice as long before each further
+// try to send, so that after a cut of half a minute a connection may stay unused for as long again (RFC 6298).
 package import NIOCore
 internal import NIOPosix
 
@@ -16,7 +16,8 @@ package struct SocketLiveness: Sendable {
         self.unacknowledgedMax = unacknowledgedMax
     }
 
-    /// An idle connection is probed after so many seconds, then each second, and ends after so many probes without an answer.
+    /// An idle connection is probed after so many seconds, then each second, and ends after so many probes without an
+    /// answer.
     static let probeAfterSeconds: CInt = 5
     static let probesMax: CInt = 5
     /// The longest pause before TCP sends again, where the kernel can be told (`TCP_RTO_MAX_MS`, since Linux 6.15).

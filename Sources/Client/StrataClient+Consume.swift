@@ -30,8 +30,8 @@ extension StrataClient {
     /// Calls `body` for each record in order. Returns at the high watermark, or with `follow` only when `body` returns
     /// false or the task is cancelled. A broken stream is resumed behind the last record that `body` took, at whichever
     /// server leads by then; "latest" is looked up once, at the beginning.
-    /// - Throws: what `body` throws, or a ``ClientError``: ``ClientError/Code/unavailable`` when no stream could be resumed
-    ///   for ``ClientOptions/requestTimeout``, ``ClientError/Code/corruptBatch`` at a batch that can't be read.
+    /// - Throws: what `body` throws, or a ``ClientError``: ``ClientError/Code/unavailable`` when no stream could be
+    ///   resumed for ``ClientOptions/requestTimeout``, ``ClientError/Code/corruptBatch`` at a batch that can't be read.
     public func consume(
         topic: String, partition: UInt32, from start: ConsumeStart, follow: Bool = false,
         _ body: @escaping @Sendable (IncomingRecord) async throws -> Bool
@@ -96,7 +96,8 @@ extension StrataClient {
     }
 
     /// Runs reading streams against the partition's leader, one after another, until one ends at its end. A break is
-    /// retried for as long as one request may take, counted anew from each stream that delivered something or lived long.
+    /// retried for as long as one request may take, counted anew from each stream that delivered something or lived
+    /// long.
     private func resuming(
         _ topic: String, _ partition: UInt32, _ position: ConsumePosition, follow: Bool,
         _ stream: @escaping @Sendable (String) async throws -> StreamOutcome

@@ -1,5 +1,5 @@
-// The Swift client of a Strata cluster: topics, records and keys over gRPC. It finds the leaders, retries what certainly
-// was not carried out, and never retries what may have been unless the caller allows it.
+// The Swift client of a Strata cluster: topics, records and keys over gRPC. It finds the leaders, retries what
+// certainly was not carried out, and never retries what may have been unless the caller allows it.
 internal import GRPCCore
 internal import GRPCNIOTransportHTTP2
 internal import StrataProtocol
@@ -35,8 +35,8 @@ public final class StrataClient: Sendable {
         pool = ConnectionPool(options)
     }
 
-    /// Ends the client's sessions with the cluster, as far as that takes a moment, and all connections; requests under way
-    /// fail.
+    /// Ends the client's sessions with the cluster, as far as that takes a moment, and all connections; requests under
+    /// way fail.
     public func close() async {
         await closeSessions()
         await pool.close()

@@ -1,7 +1,7 @@
-// The client's sessions with the cluster: they number its writes, so that one whose answer was lost can be sent again and is
-// applied once. A session has few writes under way, so that the cluster never forgets an answer that is still wanted; more
-// writes at a time take more sessions, one opened after the other and never more than a few: the cluster has room for so
-// many, and one more would push another client's out.
+// The client's sessions with the cluster: they number its writes, so that one whose answer was lost can be sent again
+// and is applied once. A session has few writes under way, so that the cluster never forgets an answer that is still
+// wanted; more writes at a time take more sessions, one opened after the other and never more than a few: the cluster
+// has room for so many, and one more would push another client's out.
 internal import GRPCCore
 internal import StrataProtocol
 internal import Synchronization
@@ -225,7 +225,8 @@ extension StrataClient {
                 } catch {
                     let judged: Attempt<Value> = self.judge(
                         error, from: address, wasSent: sent.isSet, isIdempotent: isIdempotent)
-                    // What would be tried again without a session was certainly not carried out: no doubt is left behind.
+                    // What would be tried again without a session was certainly not carried out: no doubt is left
+                    // behind.
                     let plain: Attempt<Value> = self.judge(
                         error, from: address, wasSent: sent.isSet, isIdempotent: false)
                     if case .retry = plain { attempts.remove() }

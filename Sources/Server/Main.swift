@@ -1,5 +1,5 @@
-// The entry point of `Server`: runs a node when no subcommand is named, and is the broker's command line otherwise. Says every
-// failure in one sentence on standard error; usage errors end with status 64, failures with 1.
+// The entry point of `Server`: runs a node when no subcommand is named, and is the broker's command line otherwise.
+// Says every failure in one sentence on standard error; usage errors end with status 64, failures with 1.
 import ArgumentParser
 import Foundation
 

@@ -1,5 +1,6 @@
-// Puts the parts of one node together: what is built from what, and in which order things start and stop. Later services may
-// use earlier ones; they stop in reverse, so leadership goes first, then clients are let go, and the node ends last.
+// Puts the parts of one node together: what is built from what, and in which order things start and stop. Later
+// services may use earlier ones; they stop in reverse, so leadership goes first, then clients are let go, and the node
+// ends last.
 import Cluster
 import FileIO
 import Logging

@@ -1,5 +1,5 @@
-// `Server` without a subcommand: reads the settings, opens the data folder, and runs a node with its listeners until SIGTERM
-// or SIGINT. Files and listeners are checked before anything else starts, so that a wrong flag costs nothing.
+// `Server` without a subcommand: reads the settings, opens the data folder, and runs a node with its listeners until
+// SIGTERM or SIGINT. Files and listeners are checked before anything else starts, so that a wrong flag costs nothing.
 import ArgumentParser
 import Cluster
 import Configuration
@@ -138,7 +138,8 @@ struct ServeCommand: AsyncParsableCommand {
         logger.info("stopped")
     }
 
-    /// Flags go before the environment, which goes before the file. Each is checked whole, also where another goes before it.
+    /// Flags go before the environment, which goes before the file. Each is checked whole, also where another goes
+    /// before it.
     private func settings() throws -> ServerConfiguration {
         let environment = ProcessInfo.processInfo.environment
         var sources = [try flags(), try SettingValues(environment: environment)]

@@ -1,5 +1,5 @@
-// Reading on when servers go away: a follow ends only with a reason, "latest" is one offset for good, and an end is an end
-// only when everything was delivered.
+// Reading on when servers go away: a follow ends only with a reason, "latest" is one offset for good, and an end is an
+// end only when everything was delivered.
 import Foundation
 import GRPCCore
 import StrataProtocol

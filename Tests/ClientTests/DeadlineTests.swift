@@ -1,5 +1,6 @@
 // A deadline is one: of all attempts, pauses, look-ups and sessions of a request together, whatever the servers do. The
-// bound here is far above the deadlines, for machines that are busy, and far below what a server that never answers takes.
+// bound here is far above the deadlines, for machines that are busy, and far below what a server that never answers
+// takes.
 import GRPCCore
 import NIOCore
 import NIOPosix
@@ -76,7 +77,8 @@ import Testing
         }
     }
 
-    /// The batches of a pipelined producer are given up at their own deadline, not at the end of a look-up for a leader.
+    /// The batches of a pipelined producer are given up at their own deadline, not at the end of a look-up for a
+    /// leader.
     @Test func aPipelinedBatchIsGivenUpAtItsDeadline() async throws {
         try await FakeCluster.with(nodes: 1, script: { _ in .fail(.errorNotEnoughReplicas) }) { _, addresses in
             let client = try StrataClient(endpoints: addresses, options: options())

@@ -1,5 +1,5 @@
-// A node for tests: the real protocol on a real port, with a broker that is a list of batches and does what a test wants:
-// claim not to lead, refuse, lose its answer, or break its streams.
+// A node for tests: the real protocol on a real port, with a broker that is a list of batches and does what a test
+// wants: claim not to lead, refuse, lose its answer, or break its streams.
 import Foundation
 import GRPCCore
 import GRPCNIOTransportHTTP2

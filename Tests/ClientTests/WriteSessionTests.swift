@@ -1,5 +1,5 @@
-// The client's sessions: few, opened one after the other, and ended with the client, because the cluster has room for so many
-// and one more pushes another client's out.
+// The client's sessions: few, opened one after the other, and ended with the client, because the cluster has room for
+// so many and one more pushes another client's out.
 import GRPCCore
 import StrataProtocol
 import Synchronization

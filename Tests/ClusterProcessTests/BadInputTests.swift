@@ -1,4 +1,5 @@
-// Wrong input gets one clear sentence that names the thing and the remedy, the right exit or HTTP status, and costs nothing.
+// Wrong input gets one clear sentence that names the thing and the remedy, the right exit or HTTP status, and costs
+// nothing.
 import Foundation
 import TestSupport
 import Testing
@@ -26,7 +27,8 @@ extension ProcessTests {
             try refused(["produce", "--message", "x"], status: 64, says: "topic")
         }
 
-        /// Whatever is wrong with it, the node says so and leaves nothing behind: no folder, no listener, no cluster of its own.
+        /// Whatever is wrong with it, the node says so and leaves nothing behind: no folder, no listener, no cluster of
+        /// its own.
         @Test(arguments: [
             (#"{"strata":{"address":":21050","peers":":21051","joins":true}}"#, "strata.join"),
             (#"{"strata":{"address":":21050","peer":":21051"}}"#, "strata.peer"),

@@ -1,4 +1,5 @@
-// A few faults of a fixed seed under load, by the lab itself: what `LoadGen chaos` proves in a minute, in a few seconds.
+// A few faults of a fixed seed under load, by the lab itself: what `LoadGen chaos` proves in a minute, in a few
+// seconds.
 import TestSupport
 import Testing
 

@@ -1,4 +1,5 @@
-// Real processes whose wall clock is set: nothing in a node waits for it, so nothing may stand still or give up (issue 15, 7.2).
+// Real processes whose wall clock is set: nothing in a node waits for it, so nothing may stand still or give up (issue
+// 15, 7.2).
 import Foundation
 import TestSupport
 import Testing
@@ -7,7 +8,8 @@ import Testing
 
 extension ProcessTests {
     @Suite(.enabled(if: ClockShift.isPossible, "needs a C compiler for the false clock")) struct ClockTests {
-        /// Set back by an hour, a lone node stopped flushing, held its writers back at one memtable and refused them at two.
+        /// Set back by an hour, a lone node stopped flushing, held its writers back at one memtable and refused them at
+        /// two.
         @Test(arguments: [-3600.0, 3600.0])
         func aLoneNodeFlushesAndServesThoughTheClockIsSet(seconds: Double) throws {
             let cluster = try TestCluster(size: 1)

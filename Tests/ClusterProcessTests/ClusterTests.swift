@@ -1,5 +1,5 @@
-// Three real processes on loopback: they find each other, replicate, lose their leader, all lose power at once, and forget
-// nothing that they acknowledged.
+// Three real processes on loopback: they find each other, replicate, lose their leader, all lose power at once, and
+// forget nothing that they acknowledged.
 import Foundation
 import TestSupport
 import Testing
@@ -76,7 +76,8 @@ extension ProcessTests {
             #expect(consumed.output == "m1\nm2\nm3\n", "\(consumed.errors)")
         }
 
-        /// What was not synced is in the killed processes' memory only, so that an acknowledgement before the sync shows.
+        /// What was not synced is in the killed processes' memory only, so that an acknowledgement before the sync
+        /// shows.
         @Test(arguments: [["--io", "posix"], ["--io", "auto", "--engine", "hashlog"]])
         func everythingAcknowledgedSurvivesALossOfPowerEverywhere(switches: [String]) throws {
             let cluster = try TestCluster()

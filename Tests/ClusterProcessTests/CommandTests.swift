@@ -1,5 +1,5 @@
-// Every literal command that the documentation promises, typed as a new user would, on the ports that they name. Runs alone:
-// the ports are fixed.
+// Every literal command that the documentation promises, typed as a new user would, on the ports that they name. Runs
+// alone: the ports are fixed.
 import Foundation
 import TestSupport
 import Testing

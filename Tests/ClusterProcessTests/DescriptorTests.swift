@@ -1,5 +1,5 @@
-// A real node that runs out of descriptors because of its clients: its listeners rest, each says so once, what is connected
-// is served on, and so is everybody else when there are descriptors again.
+// A real node that runs out of descriptors because of its clients: its listeners rest, each says so once, what is
+// connected is served on, and so is everybody else when there are descriptors again.
 import Foundation
 import TestSupport
 import Testing

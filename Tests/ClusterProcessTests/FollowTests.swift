@@ -1,5 +1,5 @@
-// Real nodes that stop while somebody follows a topic: the command goes on with another node, or with the same one when it is
-// back, and says in one sentence when nobody comes. It never ends as if it had read everything.
+// Real nodes that stop while somebody follows a topic: the command goes on with another node, or with the same one when
+// it is back, and says in one sentence when nobody comes. It never ends as if it had read everything.
 import Foundation
 import TestSupport
 import Testing

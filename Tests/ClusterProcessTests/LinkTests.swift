@@ -25,8 +25,8 @@ extension ProcessTests {
             ).output
         }
 
-        /// The last retransmission before the end of the cut comes after 6.2 s, the next after 12.6 s: without help the way
-        /// would be used again 3.6 s after it has healed.
+        /// The last retransmission before the end of the cut comes after 6.2 s, the next after 12.6 s: without help the
+        /// way would be used again 3.6 s after it has healed.
         @Test(arguments: [["--transport", "tcp"], ["--transport", "grpc"]])
         func aHealedWayIsUsedAgainWithinASecond(arguments: [String]) throws {
             let folder = try TemporaryFolder()

@@ -1,5 +1,5 @@
-// Members come and go while clients write, with real processes: three nodes become four and three again, a wiped node comes
-// back as a new member, a leader that is told to stop hands over. Nothing that was acknowledged may be missing.
+// Members come and go while clients write, with real processes: three nodes become four and three again, a wiped node
+// comes back as a new member, a leader that is told to stop hands over. Nothing that was acknowledged may be missing.
 import Foundation
 import Synchronization
 import TestSupport

@@ -1,5 +1,5 @@
-// Real processes whose logs are cut: a node that was away for longer than the log reaches back comes back by a snapshot over
-// real sockets, serves what the others serve, and survives the loss of its own memory right after.
+// Real processes whose logs are cut: a node that was away for longer than the log reaches back comes back by a snapshot
+// over real sockets, serves what the others serve, and survives the loss of its own memory right after.
 import Foundation
 import TestSupport
 import Testing
@@ -30,8 +30,8 @@ extension ProcessTests {
             #expect(try away.get("after") == "it")
             #expect(try away.get("before") == "it")
             for number in 0..<30 { #expect(try away.get("k\(number)") == "\(number)\(value)") }
-            // One that reads, two that write, one that hashes, and over TCP two that send and two that receive; no thread that
-            // serves clients.
+            // One that reads, two that write, one that hashes, and over TCP two that send and two that receive; no
+            // thread that serves clients.
             for node in cluster.nodes { #expect(try Self.niceThreads(of: node) <= (switches[1] == "tcp" ? 8 : 4)) }
             try eventually("the leader knows") { try Self.metric("strata_snapshots_sent_total", of: leader) == 1 }
             try away.kill()

@@ -1,5 +1,5 @@
-// What may be proposed: nothing that a replica could not read, wherever it came from, and nothing that an older member could
-// not read.
+// What may be proposed: nothing that a replica could not read, wherever it came from, and nothing that an older member
+// could not read.
 import Raft
 import SegmentedLog
 import Synchronization

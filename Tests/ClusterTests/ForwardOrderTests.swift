@@ -1,5 +1,5 @@
-// Two writes of one connection on their way through a follower while the leader changes: when both are answered as done,
-// the first one was carried out first.
+// Two writes of one connection on their way through a follower while the leader changes: when both are answered as
+// done, the first one was carried out first.
 import Raft
 import SegmentedLog
 import Testing

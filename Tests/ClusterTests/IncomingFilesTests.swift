@@ -1,5 +1,5 @@
-// Files that gather for a snapshot: what an earlier try left counts only where it is of the same checkpoint, whatever names,
-// lengths and checksums say, and pieces of any length give the bytes that were sent.
+// Files that gather for a snapshot: what an earlier try left counts only where it is of the same checkpoint, whatever
+// names, lengths and checksums say, and pieces of any length give the bytes that were sent.
 import CEngine
 import FileIO
 import Raft

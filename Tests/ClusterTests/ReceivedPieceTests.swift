@@ -1,5 +1,5 @@
-// Pieces of files as a transport receives them to where they stay: nothing but a piece is taken for one, and what is gathered
-// from them is what came in batches.
+// Pieces of files as a transport receives them to where they stay: nothing but a piece is taken for one, and what is
+// gathered from them is what came in batches.
 import CEngine
 import FileIO
 import Raft

@@ -1,4 +1,5 @@
-// A write on its way to a leader that stops answering without losing its connection: it must end when another node leads.
+// A write on its way to a leader that stops answering without losing its connection: it must end when another node
+// leads.
 import FileIO
 import Raft
 import SegmentedLog

@@ -1,5 +1,5 @@
-// The encoding of snapshot transfers: every message survives the way, nothing malformed does, and no name of a file leads out
-// of its folder.
+// The encoding of snapshot transfers: every message survives the way, nothing malformed does, and no name of a file
+// leads out of its folder.
 import Raft
 import SimulatedIO
 import Testing

@@ -1,5 +1,5 @@
-// A log writer's turn: works of one group keep their order, those that can share a write do, and a batch never holds two of
-// one group.
+// A log writer's turn: works of one group keep their order, those that can share a write do, and a batch never holds
+// two of one group.
 import FileIO
 import Raft
 import SegmentedLog

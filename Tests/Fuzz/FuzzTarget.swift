@@ -1,5 +1,5 @@
-// One parser under test, and what those of files need: golden files as inputs and a disk in memory to put them on. Parsers of
-// files are in Parsers, those of bytes from a socket in Network.
+// One parser under test, and what those of files need: golden files as inputs and a disk in memory to put them on.
+// Parsers of files are in Parsers, those of bytes from a socket in Network.
 import FileIO
 import SimulatedIO
 import TestSupport

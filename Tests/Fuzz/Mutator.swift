@@ -1,5 +1,5 @@
-// Damages bytes in the ways that find mistakes in parsers: flipped bits, extreme integers of every width, cuts, and pieces
-// of other inputs. All choices come from a seed.
+// Damages bytes in the ways that find mistakes in parsers: flipped bits, extreme integers of every width, cuts, and
+// pieces of other inputs. All choices come from a seed.
 
 struct Mutator: RandomNumberGenerator {
     private var state: UInt64

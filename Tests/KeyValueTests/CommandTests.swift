@@ -1,5 +1,5 @@
-// Commands of the key-value group: deletions that count, at one moment and exactly once; and commands that nobody can read,
-// which are refused before they are proposed and do nothing when they are committed all the same.
+// Commands of the key-value group: deletions that count, at one moment and exactly once; and commands that nobody can
+// read, which are refused before they are proposed and do nothing when they are committed all the same.
 import Raft
 import SegmentedLog
 import SimulatedIO

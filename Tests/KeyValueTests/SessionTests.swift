@@ -1,5 +1,5 @@
-// Sessions of the key-value machine, entry by entry: applied once, answered again, forgotten, expired, evicted, and there
-// again after a restart; on both engines, and out of users' sight.
+// Sessions of the key-value machine, entry by entry: applied once, answered again, forgotten, expired, evicted, and
+// there again after a restart; on both engines, and out of users' sight.
 import Raft
 import SegmentedLog
 import SimulatedIO
@@ -186,7 +186,8 @@ private func fails(_ result: Result<UInt64, RequestError>, _ what: RequestError.
         #expect(try answers[3].get() == answers[2].get() + 1)
     }
 
-    /// The same commands in the same entries leave the same state on every engine; the sessions are apart from the keys.
+    /// The same commands in the same entries leave the same state on every engine; the sessions are apart from the
+    /// keys.
     @Test func sessionsStayOutOfSight() throws {
         var hashes: [StoreHash] = []
         for engine in [StorageEngineKind.lsm, .hashlog] {

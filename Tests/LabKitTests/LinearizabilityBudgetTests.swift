@@ -1,5 +1,5 @@
-// No key may hide another: a violation is found wherever it is, however hard its neighbours are to judge, and the verdict is
-// the same on every machine. What makes a history wrong is named with as few operations as possible.
+// No key may hide another: a violation is found wherever it is, however hard its neighbours are to judge, and the
+// verdict is the same on every machine. What makes a history wrong is named with as few operations as possible.
 
 import Testing
 

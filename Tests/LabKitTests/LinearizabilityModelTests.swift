@@ -1,6 +1,6 @@
-// What calls with results may answer: deletes that count, counters, appends. Known anomalies by hand; histories of a real
-// object that are right by construction, and the same made wrong; and small histories against a checker that tries every
-// order there is.
+// What calls with results may answer: deletes that count, counters, appends. Known anomalies by hand; histories of a
+// real object that are right by construction, and the same made wrong; and small histories against a checker that tries
+// every order there is.
 
 import Testing
 

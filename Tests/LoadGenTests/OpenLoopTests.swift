@@ -1,5 +1,5 @@
-// The open loop against real sockets: planned writes keep their clock, failed ones go to the next node, and the hole that
-// an outage tears is measured.
+// The open loop against real sockets: planned writes keep their clock, failed ones go to the next node, and the hole
+// that an outage tears is measured.
 import LabKit
 import Synchronization
 import Testing

@@ -1,5 +1,5 @@
-// Members whose log lost entries, and the commit index in hard states, rule by rule. The conversations are in Scenarios/24-*
-// and Scenarios/23-*.
+// Members whose log lost entries, and the commit index in hard states, rule by rule. The conversations are in
+// Scenarios/24-* and Scenarios/23-*.
 
 import Testing
 

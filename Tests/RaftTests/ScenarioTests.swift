@@ -1,6 +1,6 @@
-// The scenario files of Scenarios/: each is a conversation with a simulated group (see Scenario.swift for the commands).
-// To accept what the core does today, run `RaftCheck scenarios --folder Tests/RaftTests/Scenarios --rewrite 1` and read
-// the difference.
+// The scenario files of Scenarios/: each is a conversation with a simulated group (see Scenario.swift for the
+// commands). To accept what the core does today, run `RaftCheck scenarios --folder Tests/RaftTests/Scenarios --rewrite
+// 1` and read the difference.
 
 import Foundation
 import RaftSimulation

@@ -1,5 +1,5 @@
-// What a broker takes from a producer: a batch whose records can be read, and nothing that is the broker's to say. Every
-// batch that is refused here would break its readers, or move the high watermark by records that are not there.
+// What a broker takes from a producer: a batch whose records can be read, and nothing that is the broker's to say.
+// Every batch that is refused here would break its readers, or move the high watermark by records that are not there.
 import Records
 import Testing
 

@@ -1,5 +1,5 @@
-// Batches that no honest encoder makes: any header over any bytes, with the length and the checksum that go with them; and
-// compression by the libraries themselves.
+// Batches that no honest encoder makes: any header over any bytes, with the length and the checksum that go with them;
+// and compression by the libraries themselves.
 import CEngine
 import CLz4
 import CZlib

@@ -1,5 +1,5 @@
-// Many logs appended to in one batch hold what as many single appends would leave, through segments, marks and restarts, and
-// one log's failure stays its own.
+// Many logs appended to in one batch hold what as many single appends would leave, through segments, marks and
+// restarts, and one log's failure stays its own.
 import FileIO
 import SegmentedLog
 import SimulatedIO

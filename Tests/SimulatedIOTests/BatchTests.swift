@@ -1,5 +1,5 @@
-// What every backend owes to the callers of a batch: each operation its own outcome, whatever the order; and the same bytes
-// from the same seeded history on every backend.
+// What every backend owes to the callers of a batch: each operation its own outcome, whatever the order; and the same
+// bytes from the same seeded history on every backend.
 import FileIO
 import PosixIO
 import SimulatedIO

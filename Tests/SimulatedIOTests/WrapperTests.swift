@@ -1,5 +1,5 @@
-// Faults around a real disk: what a power loss leaves when the process is killed (here: forgotten), against a model of names
-// and bytes; and the faults that are late or fail.
+// Faults around a real disk: what a power loss leaves when the process is killed (here: forgotten), against a model of
+// names and bytes; and the faults that are late or fail.
 import FileIO
 import PosixIO
 import SimulatedIO

@@ -1,5 +1,6 @@
-// What a node has lost while it was stopped is evidence, not a new beginning: the exact cases in which acknowledged data was
-// once forgotten. Each says what the node must do: refuse the replica by name, or rebuild it from its peers without a vote.
+// What a node has lost while it was stopped is evidence, not a new beginning: the exact cases in which acknowledged
+// data was once forgotten. Each says what the node must do: refuse the replica by name, or rebuild it from its peers
+// without a vote.
 import Broker
 import Cluster
 import FileIO

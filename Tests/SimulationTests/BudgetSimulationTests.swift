@@ -1,5 +1,5 @@
-// What a node holds is bounded by what it may open, and its upkeep is bounded too: topics beyond the budget, names at the limit,
-// hashes of the whole state.
+// What a node holds is bounded by what it may open, and its upkeep is bounded too: topics beyond the budget, names at
+// the limit, hashes of the whole state.
 import Broker
 import Cluster
 import FileIO

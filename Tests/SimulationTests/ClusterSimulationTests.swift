@@ -1,5 +1,5 @@
-// Three nodes elect, write, crash and recover, once for every seed. An acknowledged write must be there afterwards, a write
-// that was refused as "not applied" must not be, and all replicas must hold the same.
+// Three nodes elect, write, crash and recover, once for every seed. An acknowledged write must be there afterwards, a
+// write that was refused as "not applied" must not be, and all replicas must hold the same.
 import Cluster
 import KeyValue
 import Storage

@@ -1,5 +1,6 @@
-// Clients that add to counters in sessions, through crashes: whatever happens to an answer, the same write is sent again, to
-// any node, sometimes to two at a time. In the end each counter must be the sum of what was added, neither less nor more.
+// Clients that add to counters in sessions, through crashes: whatever happens to an answer, the same write is sent
+// again, to any node, sometimes to two at a time. In the end each counter must be the sum of what was added, neither
+// less nor more.
 import Cluster
 import KeyValue
 import Storage

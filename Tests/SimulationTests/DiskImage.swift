@@ -1,5 +1,5 @@
-// All files of a stopped simulated node as values, and what can happen to them behind its back: deleted, emptied, cut, altered,
-// replaced by an older copy. Whatever is done to the disk is durable at once.
+// All files of a stopped simulated node as values, and what can happen to them behind its back: deleted, emptied, cut,
+// altered, replaced by an older copy. Whatever is done to the disk is durable at once.
 import FileIO
 import SimulatedIO
 
@@ -99,8 +99,8 @@ enum FileFault: CustomStringConvertible {
     /// Draws a fault for a node whose files are `image`.
     /// - Parameters:
     ///   - older: an earlier image of the same node; nil when nothing may be restored.
-    ///   - isSealed: the node stopped in order: then what is in its logs is known. After a crash the last instant is not, so
-    ///     that only whole files are lost.
+    ///   - isSealed: the node stopped in order: then what is in its logs is known. After a crash the last instant is
+    ///     not, so that only whole files are lost.
     static func draw(
         from image: DiskImage, older: DiskImage?, isSealed: Bool, _ random: inout SimulatedRandom
     ) -> FileFault? {

@@ -1,5 +1,5 @@
-// Networks whose round trips are longer than the election times that were set: the times follow what is measured, so that a
-// cluster elects, keeps its leader and acknowledges writes (issue 15, 7.4).
+// Networks whose round trips are longer than the election times that were set: the times follow what is measured, so
+// that a cluster elects, keeps its leader and acknowledges writes (issue 15, 7.4).
 import Cluster
 import KeyValue
 import Raft

@@ -1,6 +1,6 @@
-// Files and folders of stopped nodes are deleted, emptied, cut, altered and replaced by older copies, one node at a time. Then
-// acknowledged data is there, or the node says which replica it refuses. The worst moment is chosen: the damaged node comes
-// back beside one that lags, while the node that has everything is down.
+// Files and folders of stopped nodes are deleted, emptied, cut, altered and replaced by older copies, one node at a
+// time. Then acknowledged data is there, or the node says which replica it refuses. The worst moment is chosen: the
+// damaged node comes back beside one that lags, while the node that has everything is down.
 import Broker
 import Cluster
 import Foundation

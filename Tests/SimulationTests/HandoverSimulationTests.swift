@@ -1,5 +1,5 @@
-// Leadership handed over on purpose, on a network that loses nothing: writers at every node notice a pause and no error,
-// and the pause is far below an election timeout.
+// Leadership handed over on purpose, on a network that loses nothing: writers at every node notice a pause and no
+// error, and the pause is far below an election timeout.
 import Cluster
 import KeyValue
 import StrataNode

@@ -1,5 +1,5 @@
-// What a node watches for all its groups: idle groups sleep and wake when their leader's node dies or falls silent, a leader
-// with a stuck disk goes, and a process that stood still knows it.
+// What a node watches for all its groups: idle groups sleep and wake when their leader's node dies or falls silent, a
+// leader with a stuck disk goes, and a process that stood still knows it.
 import Broker
 import Cluster
 import KeyValue

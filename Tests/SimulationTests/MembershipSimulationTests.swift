@@ -1,6 +1,6 @@
-// Members come and go under writes, crashes and a lossy network, once for every seed: nodes are added, promoted, removed and
-// replaced, the leader's own among them. Nothing acknowledged may be lost, and in the end every group has exactly the
-// members that were declared, and all of them the same state.
+// Members come and go under writes, crashes and a lossy network, once for every seed: nodes are added, promoted,
+// removed and replaced, the leader's own among them. Nothing acknowledged may be lost, and in the end every group has
+// exactly the members that were declared, and all of them the same state.
 import Cluster
 import KeyValue
 import Raft

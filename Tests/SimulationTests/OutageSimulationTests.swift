@@ -1,5 +1,5 @@
-// Whole nodes with a group in trouble: the trouble stays the group's. A topic's partition that can't be opened on a node is
-// out of service there, with a reason, while the node serves everything else, also after a restart.
+// Whole nodes with a group in trouble: the trouble stays the group's. A topic's partition that can't be opened on a
+// node is out of service there, with a reason, while the node serves everything else, also after a restart.
 import Broker
 import Cluster
 import FileIO

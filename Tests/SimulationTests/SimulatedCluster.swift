@@ -1,5 +1,6 @@
-// A cluster in one process: every node runs the shipped engine (host, Raft, log, store) on a simulated disk, and messages
-// travel on a simulated network that loses, delays and cuts. A crash takes a node's memory and what its disk had not synced.
+// A cluster in one process: every node runs the shipped engine (host, Raft, log, store) on a simulated disk, and
+// messages travel on a simulated network that loses, delays and cuts. A crash takes a node's memory and what its disk
+// had not synced.
 import Cluster
 import FileIO
 import KeyValue
@@ -290,7 +291,8 @@ final class SimulatedCluster {
     var lossProbability = 0.0
     var delayMin: UInt64 = 50_000
     var delayMax: UInt64 = 2_000_000
-    /// As over TCP: what was sent later arrives later, and what is lost is sent again after this time; 0: it stays lost.
+    /// As over TCP: what was sent later arrives later, and what is lost is sent again after this time; 0: it stays
+    /// lost.
     var resendDelay: UInt64 = 0
     private var arrivals: [String: UInt64] = [:]
     var syncDelayMax: UInt64 = 3_000_000

@@ -1,5 +1,5 @@
-// A world with one seed: a virtual clock, a queue of events, and a generator. Two events at one time happen in the order in
-// which they were scheduled, so that the same seed is the same run. Nothing in it knows real time.
+// A world with one seed: a virtual clock, a queue of events, and a generator. Two events at one time happen in the
+// order in which they were scheduled, so that the same seed is the same run. Nothing in it knows real time.
 
 /// SplitMix64; the only source of chance in a simulation.
 struct SimulatedRandom: RandomNumberGenerator {

@@ -1,6 +1,6 @@
-// Logs that are cut almost at once, so that whoever was away comes back by a snapshot: with crashes while files travel and
-// while they take the place of the old ones, over both engines. Nothing acknowledged may be missing afterwards, and all
-// replicas must hold the same.
+// Logs that are cut almost at once, so that whoever was away comes back by a snapshot: with crashes while files travel
+// and while they take the place of the old ones, over both engines. Nothing acknowledged may be missing afterwards, and
+// all replicas must hold the same.
 import Cluster
 import KeyValue
 import Storage
@@ -91,7 +91,8 @@ private struct SnapshotRun {
             world.run(for: 500_000_000)
             cluster.isolated = []
             if !away.isUp { try away.start() }
-            // The transfer takes some hundreds of milliseconds: crash the receiver, the sender or anybody in the middle.
+            // The transfer takes some hundreds of milliseconds: crash the receiver, the sender or anybody in the
+            // middle.
             for _ in 0..<(round == 3 ? 0 : 3) where world.random.chance(0.7) {
                 world.run(for: UInt64.random(in: 1_000_000...400_000_000, using: &world.random))
                 received += cluster.nodes.reduce(0) { $0 + ($1.node?.host.snapshotCounters.received ?? 0) }

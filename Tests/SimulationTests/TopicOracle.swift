@@ -1,5 +1,5 @@
-// What the producers of a simulated run know: every acknowledged record by its offset. After the run every node must hold
-// exactly these, at these offsets, and all nodes the same log.
+// What the producers of a simulated run know: every acknowledged record by its offset. After the run every node must
+// hold exactly these, at these offsets, and all nodes the same log.
 import Broker
 import Cluster
 import Records

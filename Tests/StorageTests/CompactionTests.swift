@@ -1,5 +1,5 @@
-// Compaction, snapshots and iterators against plain maps: whatever is rewritten, moved or dropped underneath, every moment
-// that somebody holds reads as it was.
+// Compaction, snapshots and iterators against plain maps: whatever is rewritten, moved or dropped underneath, every
+// moment that somebody holds reads as it was.
 import FileIO
 import SimulatedIO
 import Synchronization

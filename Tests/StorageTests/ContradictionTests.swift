@@ -1,5 +1,5 @@
-// Files whose checksums hold but whose content can't be: what a mistake in a writer or a hand in a file would leave. They
-// are refused as corrupt, or left aside where something else knows better; they never end the process.
+// Files whose checksums hold but whose content can't be: what a mistake in a writer or a hand in a file would leave.
+// They are refused as corrupt, or left aside where something else knows better; they never end the process.
 import CEngine
 import FileIO
 import SimulatedIO

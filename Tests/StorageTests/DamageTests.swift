@@ -1,4 +1,5 @@
-// Damaged files: whatever byte is flipped or cut, the store says so or gives the right answer. It never gives a wrong one.
+// Damaged files: whatever byte is flipped or cut, the store says so or gives the right answer. It never gives a wrong
+// one.
 import FileIO
 import SimulatedIO
 import Testing

@@ -1,5 +1,5 @@
-// Golden files of every format: this build reads what was written when the format was fixed, writes the same bytes from the
-// same history, and says plainly when a file comes from a version that it does not know.
+// Golden files of every format: this build reads what was written when the format was fixed, writes the same bytes from
+// the same history, and says plainly when a file comes from a version that it does not know.
 import CEngine
 import FileIO
 import SimulatedIO
@@ -50,7 +50,8 @@ import Testing
         #expect(withRangeDeletes > 0)
     }
 
-    /// A file of the version after `version`, sealed as that one would: the version is at `field`, the checksum of `sealed` at `sum`.
+    /// A file of the version after `version`, sealed as that one would: the version is at `field`, the checksum of
+    /// `sealed` at `sum`.
     private func laterVersion(
         _ golden: GoldenStore, _ name: String, version: UInt32 = 1, field: Int, sealed: Range<Int>, sum: Int
     ) throws -> StorageError? {

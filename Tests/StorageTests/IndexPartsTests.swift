@@ -1,5 +1,5 @@
-// Indexes of one block and of parts: whichever a table has, every key is found, every seek lands where a sorted array says,
-// both ways, with and without a cache, and a damaged part is an error for those who need it.
+// Indexes of one block and of parts: whichever a table has, every key is found, every seek lands where a sorted array
+// says, both ways, with and without a cache, and a damaged part is an error for those who need it.
 import FileIO
 import SimulatedIO
 import Testing

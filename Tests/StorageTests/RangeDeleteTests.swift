@@ -1,5 +1,5 @@
-// Range deletes where they are hard: between snapshots, across tables and levels, alone in a table; and checkpoints, which
-// have to carry them like everything else.
+// Range deletes where they are hard: between snapshots, across tables and levels, alone in a table; and checkpoints,
+// which have to carry them like everything else.
 import FileIO
 import SimulatedIO
 import Testing

@@ -1,5 +1,5 @@
-// Readers that hold no reference while memtables are sealed, written out and compacted under them: every answer is right,
-// nothing that somebody reads from is freed, and what nobody reads from is.
+// Readers that hold no reference while memtables are sealed, written out and compacted under them: every answer is
+// right, nothing that somebody reads from is freed, and what nobody reads from is.
 import FileIO
 import Glibc
 import Memory

@@ -1,5 +1,5 @@
-// Several threads insert into one skip list at the same time: nothing is lost, the order holds in both directions at every
-// moment, and a lone writer goes on afterwards.
+// Several threads insert into one skip list at the same time: nothing is lost, the order holds in both directions at
+// every moment, and a lone writer goes on afterwards.
 import Memory
 import Synchronization
 import Testing

@@ -1,5 +1,5 @@
-// Golden files: what a released build wrote, kept in Tests/Fixtures so that every later build proves that it still reads it.
-// They are rewritten only when somebody asks for it, never by a test run as such.
+// Golden files: what a released build wrote, kept in Tests/Fixtures so that every later build proves that it still
+// reads it. They are rewritten only when somebody asks for it, never by a test run as such.
 import Foundation
 
 /// A folder of golden files.

@@ -1,6 +1,6 @@
-// Ports for servers under test: below the kernel's range for outgoing connections, since any client or listener could take
-// one of that range before its server does, and handed out once per test run so that two tests that run side by side don't
-// take the same one.
+// Ports for servers under test: below the kernel's range for outgoing connections, since any client or listener could
+// take one of that range before its server does, and handed out once per test run so that two tests that run side by
+// side don't take the same one.
 import Foundation
 import Glibc
 import Synchronization

@@ -1,5 +1,5 @@
-// Programs that tests start: the built executables of this package and the shell, with their output kept, and an end for
-// each of them however the test ends.
+// Programs that tests start: the built executables of this package and the shell, with their output kept, and an end
+// for each of them however the test ends.
 import Foundation
 import Synchronization
 

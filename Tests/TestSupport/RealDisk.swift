@@ -1,5 +1,6 @@
-// The backend that tests of a real disk use: POSIX, or what STRATA_IO names, so that one run of the suites covers each. On
-// io_uring lone operations go through the ring too: what the engine's own batches leave out would not be covered else.
+// The backend that tests of a real disk use: POSIX, or what STRATA_IO names, so that one run of the suites covers each.
+// On io_uring lone operations go through the ring too: what the engine's own batches leave out would not be covered
+// else.
 public import FileIO
 import Foundation
 import PosixIO

@@ -1,5 +1,5 @@
-// The broker as its front ends see it: topics, partitions and record batches, no sockets, no Raft. Completions run on an
-// engine thread: they must not block, and hop elsewhere before doing real work.
+// The broker as its front ends see it: topics, partitions and record batches, no sockets, no Raft. Completions run on
+// an engine thread: they must not block, and hop elsewhere before doing real work.
 public import Cluster
 
 /// What a producer waits for.
@@ -19,8 +19,8 @@ public enum BrokerLimits {
     /// One record batch, which is one Raft entry.
     public static let batchBytesMax = 8 * 1024 * 1024
     public static let fetchBytesMax = 8 * 1024 * 1024
-    /// How long a request waits for a leader, a partition that is being opened, or a node that has just started, before it
-    /// is refused as "not ready". An election takes a tenth of it.
+    /// How long a request waits for a leader, a partition that is being opened, or a node that has just started, before
+    /// it is refused as "not ready". An election takes a tenth of it.
     public static let readyWaitMilliseconds: UInt32 = 2000
 }
 
@@ -131,8 +131,8 @@ public protocol BrokerService: AnyObject, Sendable {
     func describe() -> ClusterDescription
 
     /// Appends one record batch as above, and waits while no leader of the partition is known.
-    /// - Parameter waitMilliseconds: how long to wait for a leader, for the partition to be opened here, or for this node
-    ///   to know whether the topic exists; then the answer is `unavailable`, and nothing was written.
+    /// - Parameter waitMilliseconds: how long to wait for a leader, for the partition to be opened here, or for this
+    ///   node to know whether the topic exists; then the answer is `unavailable`, and nothing was written.
     func produce(
         topic: String, partition: UInt32, batch: [UInt8], acks: Acks, waitMilliseconds: UInt32,
         completion: @escaping @Sendable (Result<ProduceReceipt, RequestError>) -> Void)
@@ -144,8 +144,8 @@ public protocol BrokerService: AnyObject, Sendable {
         topics: [String], waitMilliseconds: UInt32,
         completion: @escaping @Sendable (Result<ClusterDescription, RequestError>) -> Void)
 
-    /// Which offsets of a partition can be read now; answers like ``fetch(topic:partition:offset:maxBytes:waitMilliseconds:completion:)``
-    /// on a node that does not lead.
+    /// Which offsets of a partition can be read now; answers like
+    /// ``fetch(topic:partition:offset:maxBytes:waitMilliseconds:completion:)`` on a node that does not lead.
     func offsets(
         topic: String, partition: UInt32,
         completion: @escaping @Sendable (Result<PartitionOffsets, RequestError>) -> Void)

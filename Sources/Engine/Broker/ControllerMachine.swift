@@ -1,6 +1,6 @@
-// The controller group's state machine: the members of the cluster, and the record of topics and of the group numbers of their
-// partitions. Its whole log is replayed at start; it is small. Every replica hands out the same numbers because it sees the
-// same entries.
+// The controller group's state machine: the members of the cluster, and the record of topics and of the group numbers
+// of their partitions. Its whole log is replayed at start; it is small. Every replica hands out the same numbers
+// because it sees the same entries.
 public import Cluster
 public import SegmentedLog
 

@@ -1,5 +1,5 @@
-// One topic partition on this node. The group's log is the data: applying an entry moves the high watermark and wakes those
-// who wait for it, nothing is copied. Reads come from any thread and never pass the high watermark.
+// One topic partition on this node. The group's log is the data: applying an entry moves the high watermark and wakes
+// those who wait for it, nothing is copied. Reads come from any thread and never pass the high watermark.
 public import Cluster
 import Raft
 import Records

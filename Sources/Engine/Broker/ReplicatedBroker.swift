@@ -90,7 +90,8 @@ public final class ReplicatedBroker: BrokerService {
         }
     }
 
-    /// Why a batch for this group need not be posted to the host; nil also when the host may still find a leader in time.
+    /// Why a batch for this group need not be posted to the host; nil also when the host may still find a leader in
+    /// time.
     private func refusal(
         of group: GroupID, _ topic: String, _ partition: UInt32, patience: UInt64
     ) -> RequestError? {
@@ -198,9 +199,9 @@ public final class ReplicatedBroker: BrokerService {
         members.address(of: statuses.status(of: group)?.leader)
     }
 
-    /// Finds the group of a partition and goes on with it. A topic that this node does not know is unknown only when the
-    /// node has applied all that the controller had committed at this moment: it may have just started, or the topic may
-    /// have been created on another node an instant ago.
+    /// Finds the group of a partition and goes on with it. A topic that this node does not know is unknown only when
+    /// the node has applied all that the controller had committed at this moment: it may have just started, or the
+    /// topic may have been created on another node an instant ago.
     private func locate<Value: Sendable>(
         _ topic: String, _ partition: UInt32, patience: UInt64,
         _ completion: @escaping @Sendable (Result<Value, RequestError>) -> Void,
@@ -274,8 +275,8 @@ public final class ReplicatedBroker: BrokerService {
 extension BrokerLimits {
     /// What every batch must pass before it is proposed, wherever it comes from.
     /// - Returns: its number of records.
-    /// - Throws: `batchTooLarge`; `corruptBatch` when bytes were lost or changed on their way; `invalidRecord` when they say
-    ///   what a producer must not say.
+    /// - Throws: `batchTooLarge`; `corruptBatch` when bytes were lost or changed on their way; `invalidRecord` when
+    ///   they say what a producer must not say.
     public static func check(batch: [UInt8]) throws(RequestError) -> UInt32 {
         guard batch.count <= batchBytesMax else {
             throw .invalid(

@@ -1,5 +1,5 @@
-// Little-endian reading and writing of the cluster's own messages. The reader never trusts a length: it answers nil at the
-// end of the input and the caller refuses the message.
+// Little-endian reading and writing of the cluster's own messages. The reader never trusts a length: it answers nil at
+// the end of the input and the caller refuses the message.
 
 struct ByteWriter {
     var bytes: [UInt8] = []

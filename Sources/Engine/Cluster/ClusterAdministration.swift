@@ -1,5 +1,5 @@
-// What a person may ask of a cluster's members: who they are, one more, one less, another role, another leader. Any node
-// takes the request; a change is a command to the controller, which every node carries out.
+// What a person may ask of a cluster's members: who they are, one more, one less, another role, another leader. Any
+// node takes the request; a change is a command to the controller, which every node carries out.
 public import Raft
 
 /// Who holds what in one group, as one node sees it.
@@ -39,7 +39,8 @@ public protocol ClusterAdministration: AnyObject, Sendable {
     /// Declares other members; the answer is the version of the declaration. The groups follow in the background.
     func change(_ command: MembershipCommand, completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void)
 
-    /// Sends leadership of one group, or of all, to a member; answers how many transfers this node has started or passed on.
+    /// Sends leadership of one group, or of all, to a member; answers how many transfers this node has started or
+    /// passed on.
     func transfer(
         group: GroupID?, to name: String, completion: @escaping @Sendable (Result<Int, RequestError>) -> Void)
 }

@@ -1,5 +1,6 @@
-// Proposals that arrived at a node which does not lead: sent on to the leader, or parked until there is one. A proposal is
-// forwarded at most once; when its answer is lost the outcome is "unknown", because sending it again could apply it twice.
+// Proposals that arrived at a node which does not lead: sent on to the leader, or parked until there is one. A proposal
+// is forwarded at most once; when its answer is lost the outcome is "unknown", because sending it again could apply it
+// twice.
 import Raft
 
 /// A proposal that was sent to the leader and not answered yet.
@@ -26,7 +27,8 @@ extension ClusterHost {
             proposal.completion(.failure(.notLeader(leader: member(group.core.leader)?.memberAddress)))
             return
         }
-        // A leader is heard before it can be reached, when this node or the connection is new: what is sent then gets lost.
+        // A leader is heard before it can be reached, when this node or the connection is new: what is sent then gets
+        // lost.
         guard let leader = group.core.leader, leader != member.id, environment.canReach(leader) else {
             park(proposal, for: group.id)
             return
@@ -100,9 +102,9 @@ extension ClusterHost {
         }
     }
 
-    /// What went to a leader that has been replaced meanwhile gets no answer any more, though its connection may be open: a
-    /// paused or cut-off node keeps it so. Better an honest "unknown" soon than after the request's whole time. A leader
-    /// that gave up its office and lives still answers: it has a moment to do so.
+    /// What went to a leader that has been replaced meanwhile gets no answer any more, though its connection may be
+    /// open: a paused or cut-off node keeps it so. Better an honest "unknown" soon than after the request's whole time.
+    /// A leader that gave up its office and lives still answers: it has a moment to do so.
     private func loseForwardedToReplacedLeaders(now: UInt64) {
         var isAnyLost = false
         for position in forwarded.indices {

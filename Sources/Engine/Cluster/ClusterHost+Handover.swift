@@ -1,6 +1,7 @@
-// Leadership handed over on purpose: before a node stops, and when somebody asks for it. A leader that is about to go brings
-// its best follower up to date and tells it to campaign at once (thesis §3.10), so that writers wait for one election
-// without a timeout. Proposals that arrive meanwhile wait and then go to the new leader; none is refused for it.
+// Leadership handed over on purpose: before a node stops, and when somebody asks for it. A leader that is about to go
+// brings its best follower up to date and tells it to campaign at once (thesis §3.10), so that writers wait for one
+// election without a timeout. Proposals that arrive meanwhile wait and then go to the new leader; none is refused for
+// it.
 public import Raft
 
 /// A node on its way out: it wants to lead nothing and to owe nobody an answer.
@@ -12,7 +13,8 @@ struct Handover {
 
 extension ClusterHost {
     /// Hands every group that this node leads to a follower, then calls `finished`, once: with true when nothing is led
-    /// here and no write in this node's log waits for its answer, with false after `nanoseconds`. Call it on the host's thread.
+    /// here and no write in this node's log waits for its answer, with false after `nanoseconds`. Call it on the host's
+    /// thread.
     public func handOver(within nanoseconds: UInt64, finished: @escaping @Sendable (_ complete: Bool) -> Void) {
         guard failure == nil else { return finished(false) }
         handover?.finished(false)

@@ -1,6 +1,6 @@
 // What a node watches for all its groups at once: whether it stood still itself, whether its disk does, and whether its
-// peers' nodes are alive. The last is what lets idle groups sleep: one beat per pair of nodes stands for the heartbeats of
-// all of them (CockroachDB's store liveness, Redpanda's lightweight heartbeats).
+// peers' nodes are alive. The last is what lets idle groups sleep: one beat per pair of nodes stands for the heartbeats
+// of all of them (CockroachDB's store liveness, Redpanda's lightweight heartbeats).
 import Raft
 import Synchronization
 
@@ -14,11 +14,12 @@ struct PeerLiveness {
 }
 
 extension ClusterHost {
-    /// Ticks that one turn makes up for. A longer gap is a pause: its ticks are not made up for, and what was measured in
-    /// ticks (leases) is void.
+    /// Ticks that one turn makes up for. A longer gap is a pause: its ticks are not made up for, and what was measured
+    /// in ticks (leases) is void.
     static let ticksPerTurnMax: UInt64 = 2
 
-    /// Between the beats of a node whose groups all sleep; three of them fit into the time after which it counts as lost.
+    /// Between the beats of a node whose groups all sleep; three of them fit into the time after which it counts as
+    /// lost.
     static let idleBeatTicks = 7
 
     /// Nothing waits for time to pass but the next beat.
@@ -34,8 +35,8 @@ extension ClusterHost {
         ticksToBeat = 1
     }
 
-    /// Before anything else in a turn: a process that stood still (SIGSTOP, a starved machine) must neither answer from an
-    /// old lease nor campaign or judge others by its own absence.
+    /// Before anything else in a turn: a process that stood still (SIGSTOP, a starved machine) must neither answer from
+    /// an old lease nor campaign or judge others by its own absence.
     func noticePause() {
         guard now >= nextTick, (now - nextTick) / settings.tickInterval >= Self.ticksPerTurnMax else { return }
         pauses += 1
@@ -86,8 +87,8 @@ extension ClusterHost {
         }
     }
 
-    /// Once a tick: a node whose disk is stuck gives up what it leads, and seeks nothing until the disk answers again. Ticks
-    /// and messages go on meanwhile, which is why nobody else would notice (etcd #13527, hashicorp/raft #666).
+    /// Once a tick: a node whose disk is stuck gives up what it leads, and seeks nothing until the disk answers again.
+    /// Ticks and messages go on meanwhile, which is why nobody else would notice (etcd #13527, hashicorp/raft #666).
     func watchStorage() {
         let isStuck = hasLasted(since: environment.storageBusySince(), settings.storageStallLimit)
         if isStuck, !isStorageStalled {
@@ -104,8 +105,8 @@ extension ClusterHost {
         }
     }
 
-    /// Writers wait for a store that no longer works off what it took in: a leader in this state stops the service of the
-    /// whole cluster and would not be missed by anybody. True when it has just come to that.
+    /// Writers wait for a store that no longer works off what it took in: a leader in this state stops the service of
+    /// the whole cluster and would not be missed by anybody. True when it has just come to that.
     private func watchMaintenance() -> Bool {
         let since = environment.maintenanceStuckSince()
         let isStuck = hasLasted(since: since, settings.maintenanceStallLimit)
@@ -121,7 +122,8 @@ extension ClusterHost {
         return true
     }
 
-    /// True when something that began then has been going on for longer than `limit`, pauses of this process not counted.
+    /// True when something that began then has been going on for longer than `limit`, pauses of this process not
+    /// counted.
     private func hasLasted(since: UInt64?, _ limit: UInt64) -> Bool {
         guard let since else { return false }
         let start = max(since, pauseEndedAt)

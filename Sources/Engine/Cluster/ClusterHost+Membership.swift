@@ -1,7 +1,7 @@
 // From the members that the controller's log declares to those of every group: the host hears of a new declaration, its
 // leaders approach it, a node that moved says where it is, and a node that is no member any more hands over and ends. A
-// declaration that is older than what a group has already acted on is history (a node replays the controller's log when it
-// starts) and changes nothing.
+// declaration that is older than what a group has already acted on is history (a node replays the controller's log when
+// it starts) and changes nothing.
 public import Raft
 import Synchronization
 
@@ -51,9 +51,9 @@ extension ClusterHost {
         departed()
     }
 
-    /// A node that was started at another address than the members' record has declares that to the controller, until the
-    /// record says so. It alone does: two observers could contradict each other. What it has not applied yet can only make
-    /// it say so once too often, which changes nothing.
+    /// A node that was started at another address than the members' record has declares that to the controller, until
+    /// the record says so. It alone does: two observers could contradict each other. What it has not applied yet can
+    /// only make it say so once too often, which changes nothing.
     private func recordOwnAddress() {
         guard now >= nextMove, let recorded = membership.member(member.id)?.member, recorded.address != member.address,
             recorded.incarnation == member.incarnation, let controller = group(.controller),

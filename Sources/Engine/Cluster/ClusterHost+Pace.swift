@@ -1,7 +1,7 @@
-// How long messages to the other nodes and back take, and the election times that follow from it: a candidacy must outlast
-// its answers, and a leader must not miss a quorum whose answers are on their way (Jacobson's estimate, RFC 6298). Measured
-// between nodes, so that an idle node knows it too. Times only grow beyond what was set; leases and promises count by what was
-// set, which is equal on all members.
+// How long messages to the other nodes and back take, and the election times that follow from it: a candidacy must
+// outlast its answers, and a leader must not miss a quorum whose answers are on their way (Jacobson's estimate, RFC
+// 6298). Measured between nodes, so that an idle node knows it too. Times only grow beyond what was set; leases and
+// promises count by what was set, which is equal on all members.
 import Raft
 import Synchronization
 

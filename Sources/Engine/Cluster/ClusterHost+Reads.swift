@@ -1,5 +1,5 @@
-// Reads on their way into a group, and the ones that need no leader: a follower that heard its leader lately enough may answer
-// from its own state.
+// Reads on their way into a group, and the ones that need no leader: a follower that heard its leader lately enough may
+// answer from its own state.
 import Raft
 
 extension ClusterHost {
@@ -37,8 +37,8 @@ extension ClusterHost {
 }
 
 extension Group {
-    /// Heartbeats tell only what the leader knows this node to have; appends tell what is committed. So a node that is far
-    /// behind, or new, hears its leader all the time and yet knows nothing.
+    /// Heartbeats tell only what the leader knows this node to have; appends tell what is committed. So a node that is
+    /// far behind, or new, hears its leader all the time and yet knows nothing.
     func noteHeard(_ message: Message, now: UInt64) {
         if message.kind == .append {
             isBehind = core.commitIndex < message.commit

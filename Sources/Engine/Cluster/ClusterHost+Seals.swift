@@ -1,6 +1,6 @@
-// When a log is sealed: its end marked as durable and its durable position recorded apart from it, so that damage, a cut or a
-// deletion can be told from a write that a crash interrupted. Never between writes: once a log has been idle for a second,
-// at most every ten seconds while it is not, and when the node stops.
+// When a log is sealed: its end marked as durable and its durable position recorded apart from it, so that damage, a
+// cut or a deletion can be told from a write that a crash interrupted. Never between writes: once a log has been idle
+// for a second, at most every ten seconds while it is not, and when the node stops.
 import Raft
 import SegmentedLog
 

@@ -1,6 +1,7 @@
-// One node's Raft groups, run by one thread: `poll(now:)` is a turn. A turn looks at control traffic and timers first, then
-// at bulk traffic and clients, then hands out one log submission per group and one batch per peer, then applies a bounded
-// amount of what is committed. Nothing here blocks, reads a clock, or knows a socket; the simulator runs this very code.
+// One node's Raft groups, run by one thread: `poll(now:)` is a turn. A turn looks at control traffic and timers first,
+// then at bulk traffic and clients, then hands out one log submission per group and one batch per peer, then applies a
+// bounded amount of what is committed. Nothing here blocks, reads a clock, or knows a socket; the simulator runs this
+// very code.
 public import FileIO
 public import Raft
 public import SegmentedLog
@@ -19,8 +20,9 @@ public final class ClusterHost {
         public var parkedBytesMax = 64 * 1024 * 1024
         /// How long one operation on the log's disk may take before this node gives up what it leads.
         public var storageStallLimit: UInt64 = 500_000_000
-        /// How long the store's background work may finish nothing, while writers wait for it, before this node says that
-        /// it is not healthy and gives up what it leads. Far above what one piece of that work takes on a slow disk.
+        /// How long the store's background work may finish nothing, while writers wait for it, before this node says
+        /// that it is not healthy and gives up what it leads. Far above what one piece of that work takes on a slow
+        /// disk.
         public var maintenanceStallLimit: UInt64 = 5_000_000_000
         public var raft = RaftCore.Settings()
         public var snapshots = SnapshotSettings()
@@ -30,7 +32,8 @@ public final class ClusterHost {
     public let inbox: HostInbox
     public let member: Member
     public let members: MembershipTable
-    /// Why the node's own storage can no longer be trusted; set once, final: the process must stop (fsync is never retried).
+    /// Why the node's own storage can no longer be trusted; set once, final: the process must stop (fsync is never
+    /// retried).
     public private(set) var failure: String?
 
     let settings: Settings
@@ -161,8 +164,8 @@ public final class ClusterHost {
 
     /// One turn. Returns the time, on the same clock, by which the next turn is due; earlier when the inbox fills.
     ///
-    /// - Parameter clock: the time, asked for once, after the inbox was emptied: what came in was there before it, so that a
-    ///   lease that holds at that time holds for every read of this turn.
+    /// - Parameter clock: the time, asked for once, after the inbox was emptied: what came in was there before it, so
+    ///   that a lease that holds at that time holds for every read of this turn.
     public func poll(now clock: @autoclosure () -> UInt64) -> UInt64 {
         let (control, bulk) = inbox.take()
         now = clock()

@@ -1,6 +1,6 @@
-// The members of the cluster as the controller group's log declares them: what should be. Each group's leader brings its own
-// configuration there step by step (ClusterHost+Membership.swift). A pure value; every replica that applied the same
-// commands holds the same one.
+// The members of the cluster as the controller group's log declares them: what should be. Each group's leader brings
+// its own configuration there step by step (ClusterHost+Membership.swift). A pure value; every replica that applied the
+// same commands holds the same one.
 public import Raft
 import Synchronization
 
@@ -38,8 +38,8 @@ public enum MembershipCommand: Hashable, Sendable {
     case add(Member, MemberRole)
     case remove(name: String)
     case setRole(name: String, MemberRole)
-    /// A member is reached at another address. It says so itself, with its incarnation, so that only the very data folder
-    /// that is the member can move it.
+    /// A member is reached at another address. It says so itself, with its incarnation, so that only the very data
+    /// folder that is the member can move it.
     case move(name: String, incarnation: String, address: String)
 
     /// The first byte of an encoded command; the controller's other commands begin with others.
@@ -165,7 +165,8 @@ public struct ClusterMembership: Hashable, Sendable {
         return nil
     }
 
-    /// The same members, one of them at another address; the version stays. For what a node knows before the log says it.
+    /// The same members, one of them at another address; the version stays. For what a node knows before the log says
+    /// it.
     public func reaching(_ id: NodeID, at address: String) -> ClusterMembership {
         var membership = self
         for position in members.indices where members[position].member.id == id {

@@ -1,5 +1,6 @@
-// The bytes of who belongs to a group: as a state (in the group's base file and in snapshots) and as a change (the payload of
-// a membership frame). Docs/Formats/membership.md has them field by field. Decoding trusts nothing; it answers nil.
+// The bytes of who belongs to a group: as a state (in the group's base file and in snapshots) and as a change (the
+// payload of a membership frame). Docs/Formats/membership.md has them field by field. Decoding trusts nothing; it
+// answers nil.
 public import Raft
 
 /// The members of one group as of one entry of its log.
@@ -74,8 +75,8 @@ public enum ConfigurationCodec {
         return nodes
     }
 
-    /// `u8 format | u8 transition | u64 version | u16 count | (u8 operation | u64 id) each`; no bytes at all for the change
-    /// that leaves a joint configuration, which leaders write by themselves.
+    /// `u8 format | u8 transition | u64 version | u16 count | (u8 operation | u64 id) each`; no bytes at all for the
+    /// change that leaves a joint configuration, which leaders write by themselves.
     public static func encode(_ change: VersionedChange) -> [UInt8] {
         if change.change.isLeave { return [] }
         var writer = ByteWriter()

@@ -1,6 +1,6 @@
-// What a node tells its operator about trouble that no request was waiting for: a damaged log, a failed checkpoint, a batch
-// that can't be decoded. The engine has no clock and no log; it reports here, the total of each kind is counted, and the
-// server behind the handler writes the log, rate-limited. Reporting must never block or fail.
+// What a node tells its operator about trouble that no request was waiting for: a damaged log, a failed checkpoint, a
+// batch that can't be decoded. The engine has no clock and no log; it reports here, the total of each kind is counted,
+// and the server behind the handler writes the log, rate-limited. Reporting must never block or fail.
 import Synchronization
 
 /// Counts diagnostics by kind and passes them on. Safe from every thread.
@@ -58,7 +58,8 @@ public final class Diagnostics: Sendable {
     private let counters: [Counter]
     private let handler: @Sendable (Kind, () -> String) -> Void
 
-    /// - Parameter handler: called from any thread with the kind and a closure that makes the sentence; it must not block.
+    /// - Parameter handler: called from any thread with the kind and a closure that makes the sentence; it must not
+    ///   block.
     public init(handler: @escaping @Sendable (Kind, () -> String) -> Void = { _, _ in }) {
         counters = Kind.allCases.map { _ in Counter() }
         self.handler = handler

@@ -1,7 +1,7 @@
-// What commands the members of a cluster can all read. A command of a newer kind must not be committed while a member would
-// fail on it, so that replicas of different versions stay equal. The level is state of the controller's log: it goes up, one
-// command at a time, once every member has said in a handshake that it can read that much, and never down. A node that can
-// read less is refused from then on.
+// What commands the members of a cluster can all read. A command of a newer kind must not be committed while a member
+// would fail on it, so that replicas of different versions stay equal. The level is state of the controller's log: it
+// goes up, one command at a time, once every member has said in a handshake that it can read that much, and never down.
+// A node that can read less is refused from then on.
 public import Raft
 import Synchronization
 
@@ -71,8 +71,8 @@ extension ClusterHost {
         proposal.requiredLevel > inbox.featureLevel.load(ordering: .relaxed)
     }
 
-    /// Why a fenced command was not carried out, and what to do: which members this node has not heard from, or knows to
-    /// be older.
+    /// Why a fenced command was not carried out, and what to do: which members this node has not heard from, or knows
+    /// to be older.
     func fenceError(_ level: UInt32) -> RequestError {
         let missing = membership.members.map(\.member)
             .filter { $0.id != member.id && (supportedLevels[$0.id] ?? 0) < level }

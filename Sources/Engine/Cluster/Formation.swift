@@ -1,6 +1,6 @@
 // How nodes that were given nothing but each other's addresses become one cluster, and whom a formed cluster lets in. A
-// pure value: what was heard comes in, a decision comes out. All members must reach the same decision from the same facts,
-// whatever the order in which they heard them; a node that is not sure does not form.
+// pure value: what was heard comes in, a decision comes out. All members must reach the same decision from the same
+// facts, whatever the order in which they heard them; a node that is not sure does not form.
 
 /// What one node says of itself in a handshake.
 public struct PeerView: Hashable, Sendable {
@@ -56,22 +56,24 @@ public struct FormedCluster: Hashable, Sendable {
         membership.removed.contains { $0.name == member.name && $0.incarnation == member.incarnation }
     }
 
-    /// What a refused node is told: that it does not belong, and what its operator may have got wrong. The same for every
-    /// reason, and without a name or id but the caller's own, so that a stranger learns nothing; the reason is for the log.
+    /// What a refused node is told: that it does not belong, and what its operator may have got wrong. The same for
+    /// every reason, and without a name or id but the caller's own, so that a stranger learns nothing; the reason is
+    /// for the log.
     static func strangerSentence(to name: String) -> String {
         "\(name) is not a member of cluster (whose id is told to members only): the address may be wrong; or the node has to be "
             + "started with --join and added; or it comes with another data folder than the member that it was, wiped or "
             + "replaced; the log of the node that answered says which"
     }
 
-    /// What the caller of a refused handshake is told. One that was a member with this data folder hears of its removal.
+    /// What the caller of a refused handshake is told. One that was a member with this data folder hears of its
+    /// removal.
     public func told(_ view: PeerView) -> String? {
         guard let refusal = refusal(of: view) else { return nil }
         return hasRemoved(view.member) ? refusal : Self.strangerSentence(to: view.member.name)
     }
 
-    /// Why a node may not talk to this cluster, for the log; nil when it may. The check is against mistakes: whoever knows
-    /// a member's name and incarnation passes for it.
+    /// Why a node may not talk to this cluster, for the log; nil when it may. The check is against mistakes: whoever
+    /// knows a member's name and incarnation passes for it.
     public func refusal(of view: PeerView) -> String? {
         let name = view.member.name
         if let other = view.clusterID, other != id {
@@ -163,8 +165,8 @@ public struct Formation: Sendable {
         return FormedCluster.strangerSentence(to: view.member.name)
     }
 
-    /// The cluster, once every expected node has said that it knows exactly the same nodes, or one that has already formed
-    /// says that this node is a member.
+    /// The cluster, once every expected node has said that it knows exactly the same nodes, or one that has already
+    /// formed says that this node is a member.
     public var outcome: FormedCluster? {
         if let formed = heard.first(where: { $0.clusterID != nil }), let id = formed.clusterID {
             let founders = formed.founders.isEmpty ? formed.members : formed.founders

@@ -1,7 +1,7 @@
-// The order of what this node forwards. A connection's writes to one key are sent one behind the other without waiting, and
-// a change of the leader must not turn them round: the old leader may send the first one back when the second one has
-// already gone to the new leader. So writes go to another leader only when everything that went to the one before is
-// answered, and a write that came back goes first.
+// The order of what this node forwards. A connection's writes to one key are sent one behind the other without waiting,
+// and a change of the leader must not turn them round: the old leader may send the first one back when the second one
+// has already gone to the new leader. So writes go to another leader only when everything that went to the one before
+// is answered, and a write that came back goes first.
 import Raft
 
 /// What one group's proposals have met on their way to a leader; exists while some of them are not answered.

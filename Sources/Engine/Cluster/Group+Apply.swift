@@ -1,5 +1,5 @@
-// Committed entries on their way into the state machine: in log order, a bounded number of bytes a turn, from memory when
-// they are there and from disk when they are not (after a restart).
+// Committed entries on their way into the state machine: in log order, a bounded number of bytes a turn, from memory
+// when they are there and from disk when they are not (after a restart).
 import Raft
 import SegmentedLog
 
@@ -12,8 +12,8 @@ extension Group {
         now: UInt64, environment: any HostEnvironment, outbox: Outbox
     ) throws(StateMachineFailure) -> Bool {
         if let trouble { throw trouble }
-        // Only what is on this node's own disk: the store may persist its applied index, and a log that ends before it would
-        // have forgotten entries that the store already holds.
+        // Only what is on this node's own disk: the store may persist its applied index, and a log that ends before it
+        // would have forgotten entries that the store already holds.
         let target = min(commit, core.durableIndex)
         guard applied < target, snapshots?.isInstalling != true else { return false }
         let before = applied

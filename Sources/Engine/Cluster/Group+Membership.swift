@@ -1,5 +1,5 @@
-// One group's members: changes on their way into its log and out of it, and the next step from the members that it has to
-// those that it should have. One change at a time: a newcomer first follows as a learner, and counts only once it is
+// One group's members: changes on their way into its log and out of it, and the next step from the members that it has
+// to those that it should have. One change at a time: a newcomer first follows as a learner, and counts only once it is
 // nearly caught up, so that no majority ever waits for an empty log.
 import Raft
 import SegmentedLog

@@ -1,5 +1,5 @@
-// Moments of a group: the instant at which an entry is the newest one applied, on the host's thread, with no entry half done.
-// Whoever compares replicas freezes their state in such a moment. Bounded, and each with a deadline.
+// Moments of a group: the instant at which an entry is the newest one applied, on the host's thread, with no entry half
+// done. Whoever compares replicas freezes their state in such a moment. Bounded, and each with a deadline.
 public import Raft
 public import SegmentedLog
 
@@ -18,8 +18,8 @@ extension ClusterHost {
     /// Moments that may be waited for in one group.
     public static let momentsMax = 64
 
-    /// Runs `body` on the host's thread as soon as the group has applied `index`, with the index that is applied then: `index`
-    /// itself, or the newest one when the group is past it already (or `index` is nil).
+    /// Runs `body` on the host's thread as soon as the group has applied `index`, with the index that is applied then:
+    /// `index` itself, or the newest one when the group is past it already (or `index` is nil).
     public func atApplied(
         _ index: LogIndex?, of id: GroupID, _ body: @escaping @Sendable (Result<LogIndex, RequestError>) -> Void
     ) {

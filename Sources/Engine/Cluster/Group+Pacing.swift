@@ -1,5 +1,6 @@
-// When proposals wait a moment. Together with others for the disk and the quorum; and while the store is behind: smoothly, by the time that it asks for after each batch it applied, so that
-// a leader seldom meets the cliff of `needsBackpressure`. Only proposals wait; ticks, messages and reads never do.
+// When proposals wait a moment. Together with others for the disk and the quorum; and while the store is behind:
+// smoothly, by the time that it asks for after each batch it applied, so that a leader seldom meets the cliff of
+// `needsBackpressure`. Only proposals wait; ticks, messages and reads never do.
 import Raft
 
 extension Group {
@@ -15,8 +16,9 @@ extension Group {
         if let counters, heldUntil > start { HostCounters.add(heldUntil - start, to: counters.heldNanoseconds) }
     }
 
-    /// What is proposed while the log writer is busy, or while many writes wait for their quorum, gains by going together:
-    /// fewer syncs and messages for the same writes. Waits for that, and for no slow disk or far member longer than this.
+    /// What is proposed while the log writer is busy, or while many writes wait for their quorum, gains by going
+    /// together: fewer syncs and messages for the same writes. Waits for that, and for no slow disk or far member
+    /// longer than this.
     static let gatherNanoseconds: UInt64 = 500_000
     /// Commands on their way from which on others wait for them.
     static let gatherCommands = 16

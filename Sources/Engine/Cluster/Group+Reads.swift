@@ -1,6 +1,6 @@
-// Linearizable reads by ReadIndex (Raft thesis §6.4): all reads of one turn share one confirmation; a confirmed read waits
-// until the state machine has applied its index. A read that lost its leader asks again under a new context, it never
-// adopts an older confirmation (etcd #20418).
+// Linearizable reads by ReadIndex (Raft thesis §6.4): all reads of one turn share one confirmation; a confirmed read
+// waits until the state machine has applied its index. A read that lost its leader asks again under a new context, it
+// never adopts an older confirmation (etcd #20418).
 import Raft
 
 extension Group {
@@ -10,8 +10,8 @@ extension Group {
         let taken = reads
         reads = []
         if core.holdsLease {
-            // Each of them was in the inbox before this turn's time was taken, at which the lease holds; whatever state is
-            // read from here on covers that moment.
+            // Each of them was in the inbox before this turn's time was taken, at which the lease holds; whatever state
+            // is read from here on covers that moment.
             let byLease = taken.filter { $0.mode == .lease }
             if !byLease.isEmpty {
                 if let counters { HostCounters.add(UInt64(byLease.count), to: counters.leaseReads) }

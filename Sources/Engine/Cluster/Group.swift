@@ -1,6 +1,6 @@
-// One Raft group on this node: its core, its log, its state machine, and the requests that wait on them. Lives on the host's
-// thread; does no I/O itself. Every step of the core is followed by `absorb`, which turns what the core asked for into log
-// work, messages and answers, in the order that the core's contract demands.
+// One Raft group on this node: its core, its log, its state machine, and the requests that wait on them. Lives on the
+// host's thread; does no I/O itself. Every step of the core is followed by `absorb`, which turns what the core asked
+// for into log work, messages and answers, in the order that the core's contract demands.
 import FileIO
 import Raft
 import SegmentedLog
@@ -77,7 +77,8 @@ final class Group {
 
     /// Entries were stored since the log was sealed; opening seals it.
     var isUnsealed = false
-    /// When entries became durable last, and when this was last recorded apart from the log; see ``ClusterHost/sealIdleLogs()``.
+    /// When entries became durable last, and when this was last recorded apart from the log; see
+    /// ``ClusterHost/sealIdleLogs()``.
     var lastStoredAt: UInt64 = 0
     var sealedAt: UInt64 = 0
 
@@ -112,7 +113,8 @@ final class Group {
         self.durability = durability
         nextOffset = log.nextOffset
         applied = machine.appliedAtStart
-        // More than what is applied where the log itself proves it (`provenCommit`): nobody leads before that is applied.
+        // More than what is applied where the log itself proves it (`provenCommit`): nobody leads before that is
+        // applied.
         commit = core.commitIndex
         nextReadContext = readContextSeed
     }

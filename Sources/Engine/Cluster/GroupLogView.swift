@@ -1,5 +1,5 @@
-// A group's log as its core may ask about it: from memory or not at all. What is only on disk becomes a wish that the host
-// turns into a fetch; the core is told when it was granted.
+// A group's log as its core may ask about it: from memory or not at all. What is only on disk becomes a wish that the
+// host turns into a fetch; the core is told when it was granted.
 import Raft
 import SegmentedLog
 

@@ -1,5 +1,6 @@
-// What a node knows of a group that is out of service here, and whose trouble a failure is: the group's own, which leaves
-// the other groups alone, or the disk's, which ends the node. A failed write or sync is never mistaken for the group's own.
+// What a node knows of a group that is out of service here, and whose trouble a failure is: the group's own, which
+// leaves the other groups alone, or the disk's, which ends the node. A failed write or sync is never mistaken for the
+// group's own.
 public import FileIO
 public import SegmentedLog
 
@@ -48,8 +49,8 @@ public enum FailureScope: Hashable, Sendable {
         }
     }
 
-    /// The scope of a failure to read back what a group's log holds: never the node's. A damaged log is opened again, which
-    /// rebuilds it from the peers, or refuses it.
+    /// The scope of a failure to read back what a group's log holds: never the node's. A damaged log is opened again,
+    /// which rebuilds it from the peers, or refuses it.
     public init(reading error: SegmentedLogError) {
         self = .group(passes: error.code == .disk || error.isDamage)
     }

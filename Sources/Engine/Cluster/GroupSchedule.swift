@@ -1,5 +1,5 @@
-// Which groups a turn has to look at: the dirty ones, to which something happened, and at ticks the awake ones, whose timers
-// run. A group that sleeps (`RaftCore+Quiescence`) and has nobody waiting costs nothing, however many there are.
+// Which groups a turn has to look at: the dirty ones, to which something happened, and at ticks the awake ones, whose
+// timers run. A group that sleeps (`RaftCore+Quiescence`) and has nobody waiting costs nothing, however many there are.
 import Raft
 
 final class GroupSchedule {
@@ -20,8 +20,8 @@ final class GroupSchedule {
         }
     }
 
-    /// The groups of this turn, in the order in which they were touched. Until ``endTurn(_:)`` it is this turn that looks
-    /// after what happens to them.
+    /// The groups of this turn, in the order in which they were touched. Until ``endTurn(_:)`` it is this turn that
+    /// looks after what happens to them.
     func beginTurn() -> [Group] {
         let turn = dirty
         dirty.removeAll(keepingCapacity: true)

@@ -1,5 +1,5 @@
-// What a host counts of itself, for metrics: written by the host's thread, read by any. Totals only grow; the others are as
-// of the last tick.
+// What a host counts of itself, for metrics: written by the host's thread, read by any. Totals only grow; the others
+// are as of the last tick.
 import Raft
 public import Synchronization
 

@@ -1,6 +1,6 @@
-// What a host needs from outside: somebody who writes its logs, somebody who reads old entries back, somebody who carries
-// bytes to peers. The Server gives threads and sockets, the simulator gives a virtual disk and a virtual network; the host
-// never waits for either, answers come back through its inbox.
+// What a host needs from outside: somebody who writes its logs, somebody who reads old entries back, somebody who
+// carries bytes to peers. The Server gives threads and sockets, the simulator gives a virtual disk and a virtual
+// network; the host never waits for either, answers come back through its inbox.
 public import FileIO
 public import Raft
 public import SegmentedLog
@@ -13,9 +13,9 @@ public protocol HostEnvironment: AnyObject {
     /// Reads old entries, in any order, then posts ``HostEvent/fetched(_:)``.
     func fetch(_ fetch: LogFetch)
 
-    /// Carries out background work around snapshots beside the log's writes, then posts ``HostEvent/snapshot(_:_:)`` for
-    /// each. Strictly in the order given, save what is ``SnapshotWork/isIndependent``. What a work sends goes to its lane as
-    /// ``send(_:lane:to:)`` would.
+    /// Carries out background work around snapshots beside the log's writes, then posts ``HostEvent/snapshot(_:_:)``
+    /// for each. Strictly in the order given, save what is ``SnapshotWork/isIndependent``. What a work sends goes to
+    /// its lane as ``send(_:lane:to:)`` would.
     func submit(_ work: SnapshotWork)
 
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.
@@ -24,12 +24,12 @@ public protocol HostEnvironment: AnyObject {
     /// False while there is no connection on which something could be sent.
     func canReach(_ peer: NodeID) -> Bool
 
-    /// Since when, on the clock of the host's turns, the oldest of the log writers' operations under way has been running;
-    /// nil when none is. Tells a disk that is stuck from one that has much to do.
+    /// Since when, on the clock of the host's turns, the oldest of the log writers' operations under way has been
+    /// running; nil when none is. Tells a disk that is stuck from one that has much to do.
     func storageBusySince() -> UInt64?
 
-    /// Since when, on the same clock, the store's background work has finished nothing although writers wait for it; nil
-    /// when it gets on or has nothing to do.
+    /// Since when, on the same clock, the store's background work has finished nothing although writers wait for it;
+    /// nil when it gets on or has nothing to do.
     func maintenanceStuckSince() -> UInt64?
 }
 
@@ -39,7 +39,8 @@ extension HostEnvironment {
     public func maintenanceStuckSince() -> UInt64? { nil }
 }
 
-/// One group's durable work of one turn: hard state, then a received snapshot, then truncation, then entries, then one sync.
+/// One group's durable work of one turn: hard state, then a received snapshot, then truncation, then entries, then one
+/// sync.
 public struct StorageWork: Sendable {
     /// What is recorded of a log that nobody is writing to; see Docs/Decisions/0010-absence-is-evidence.md.
     public enum Seal: Sendable {
@@ -106,8 +107,8 @@ public struct StorageWork: Sendable {
         return all
     }
 
-    /// What the log is known to hold, to be stored before this work's truncation: it moves with a hard state that is stored
-    /// anyway, and never claims what the truncation takes away.
+    /// What the log is known to hold, to be stored before this work's truncation: it moves with a hard state that is
+    /// stored anyway, and never claims what the truncation takes away.
     private func floor(isStoring: Bool) -> LogFloor {
         let known = hardStateFile.record.floor
         guard let truncateFrom else { return isStoring ? log.durableEnd : known }

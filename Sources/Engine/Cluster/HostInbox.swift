@@ -1,5 +1,6 @@
-// The only way into a host from other threads. Events queue here until the host's next turn; control traffic is kept apart
-// so that a turn can look at it first. Bounded: proposals beyond the bound are refused at once, with a clear error.
+// The only way into a host from other threads. Events queue here until the host's next turn; control traffic is kept
+// apart so that a turn can look at it first. Bounded: proposals beyond the bound are refused at once, with a clear
+// error.
 public import Raft
 public import Synchronization
 

@@ -1,7 +1,8 @@
 // Names of things in a cluster: groups, members, and the lanes on which nodes talk.
 public import Raft
 
-/// A Raft group of the node. Fixed numbers for the two that always exist; topics' partitions count up from `firstPartition`.
+/// A Raft group of the node. Fixed numbers for the two that always exist; topics' partitions count up from
+/// `firstPartition`.
 public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomStringConvertible {
     public var rawValue: UInt64
     public init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -37,7 +38,8 @@ public struct GroupID: RawRepresentable, Hashable, Comparable, Sendable, CustomS
 
 /// One node of the cluster, as the stored membership names it.
 public struct Member: Hashable, Sendable {
-    /// Of a founder: derived from `name`, see ``nodeID(for:)``. Of a later member: see ``joining(name:incarnation:address:)``.
+    /// Of a founder: derived from `name`, see ``nodeID(for:)``. Of a later member: see
+    /// ``joining(name:incarnation:address:)``.
     public var id: NodeID
     /// As given with `--id`.
     public var name: String
@@ -60,8 +62,9 @@ public struct Member: Hashable, Sendable {
         self.address = address
     }
 
-    /// A node that asks to be added to a cluster that has formed. Its number comes from its data folder too: a wiped node
-    /// that comes back under its name is another member to Raft, which must not take it for one that kept its votes.
+    /// A node that asks to be added to a cluster that has formed. Its number comes from its data folder too: a wiped
+    /// node that comes back under its name is another member to Raft, which must not take it for one that kept its
+    /// votes.
     public static func joining(name: String, incarnation: String, address: String) -> Member {
         Member(
             id: nodeID(for: "\(name)\u{0}\(incarnation)"), name: name, incarnation: incarnation, address: address)
@@ -69,8 +72,8 @@ public struct Member: Hashable, Sendable {
 
     public var memberAddress: MemberAddress { MemberAddress(name: name, address: address) }
 
-    /// The number by which Raft knows a name: FNV-1a, 64 bits, never 0. Two names of one cluster that collide are refused
-    /// when the cluster forms.
+    /// The number by which Raft knows a name: FNV-1a, 64 bits, never 0. Two names of one cluster that collide are
+    /// refused when the cluster forms.
     public static func nodeID(for name: String) -> NodeID {
         let hash = fnv1a(Array(name.utf8))
         return NodeID(hash == 0 ? 1 : hash)

@@ -1,5 +1,5 @@
-// The newest part of one group's log, in memory: what is not durable yet, not applied yet, or likely to be asked for by a
-// follower. Holds the very batches that go to disk and to peers; never copies a payload.
+// The newest part of one group's log, in memory: what is not durable yet, not applied yet, or likely to be asked for by
+// a follower. Holds the very batches that go to disk and to peers; never copies a payload.
 import Raft
 import SegmentedLog
 

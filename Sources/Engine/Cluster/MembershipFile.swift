@@ -1,6 +1,7 @@
-// Where the history of a group's members begins: its members as of one entry, durable before anything of the log up to that
-// entry may go. Everything later is in the log itself, as membership frames, so that it needs no second record: who the
-// members were as of any entry is this base and the changes up to there. Blocks; never used on the host's thread.
+// Where the history of a group's members begins: its members as of one entry, durable before anything of the log up to
+// that entry may go. Everything later is in the log itself, as membership frames, so that it needs no second record:
+// who the members were as of any entry is this base and the changes up to there. Blocks; never used on the host's
+// thread.
 import CEngine
 public import FileIO
 public import Raft

@@ -1,7 +1,7 @@
-// The encoding of what nodes say to each other, the same on every transport (Docs/Formats/peer-messages.md). Entries travel
-// as the very frames that both logs store. Decoding checks every length, every checksum and every number: what is beyond
-// PeerCodecLimits no honest node sends, and the code behind may count on it. What does not decode is refused as a whole, never
-// half used.
+// The encoding of what nodes say to each other, the same on every transport (Docs/Formats/peer-messages.md). Entries
+// travel as the very frames that both logs store. Decoding checks every length, every checksum and every number: what
+// is beyond PeerCodecLimits no honest node sends, and the code behind may count on it. What does not decode is refused
+// as a whole, never half used.
 import Raft
 import SegmentedLog
 
@@ -224,8 +224,8 @@ enum PeerCodec {
 }
 
 extension PeerCodec {
-    /// Whether a leader of `term` can have these entries behind one of `previous`: terms never fall and none is newer than the
-    /// leader's, and changes of the members can be read by this version.
+    /// Whether a leader of `term` can have these entries behind one of `previous`: terms never fall and none is newer
+    /// than the leader's, and changes of the members can be read by this version.
     private static func isPlausible(_ frames: FrameBatch, after previous: Term, in term: Term) -> Bool {
         guard let first = frames.headers.first, let last = frames.headers.last, first.term >= previous,
             last.term <= term

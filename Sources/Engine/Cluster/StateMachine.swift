@@ -1,5 +1,5 @@
-// What replicated state has to offer its host. A machine is called on the host's thread only, in log order, once an entry
-// is committed. It must be deterministic: no clock, no randomness, no hash order, so that replicas stay equal.
+// What replicated state has to offer its host. A machine is called on the host's thread only, in log order, once an
+// entry is committed. It must be deterministic: no clock, no randomness, no hash order, so that replicas stay equal.
 public import Raft
 public import SegmentedLog
 
@@ -19,11 +19,12 @@ public protocol StateMachine: AnyObject {
     /// Everything up to here is in the machine's own durable state: replay starts after it.
     var appliedAtStart: LogIndex { get }
 
-    /// Whether replay has to visit every entry, or only needs the last committed one (a partition, whose log is the data).
+    /// Whether replay has to visit every entry, or only needs the last committed one (a partition, whose log is the
+    /// data).
     var replay: ReplayMode { get }
 
-    /// What is wrong with a command that is about to be proposed, whoever sent it; nil: every replica can read it. Anything
-    /// that this accepts must apply without a failure.
+    /// What is wrong with a command that is about to be proposed, whoever sent it; nil: every replica can read it.
+    /// Anything that this accepts must apply without a failure.
     func validate(_ payload: [UInt8]) -> RequestError?
 
     /// Joins commands that arrived together into one entry. The default keeps each in an entry of its own.
@@ -39,12 +40,13 @@ public protocol StateMachine: AnyObject {
     /// Records in the payload, which take as many offsets; 0 for commands.
     func recordCount(of payload: [UInt8]) -> UInt32
 
-    /// Applies one entry and returns what its proposer is told: a number (first sequence, base offset), or a refusal that is
-    /// the same on every replica. Throwing means that this replica can't go on; see ``StateMachineFailure/scope``.
+    /// Applies one entry and returns what its proposer is told: a number (first sequence, base offset), or a refusal
+    /// that is the same on every replica. Throwing means that this replica can't go on; see
+    /// ``StateMachineFailure/scope``.
     func apply(_ entry: CommittedEntry) throws(StateMachineFailure) -> Result<UInt64, RequestError>
 
-    /// What each command of the entry applied last is answered, by its place in the entry; empty when that is the entry's
-    /// result plus the place.
+    /// What each command of the entry applied last is answered, by its place in the entry; empty when that is the
+    /// entry's result plus the place.
     var answers: [Result<UInt64, RequestError>] { get }
 
     /// A committed entry that is none of the machine's own (a no-op), or the last one of a log whose entries needn't be

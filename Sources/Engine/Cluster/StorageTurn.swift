@@ -1,5 +1,6 @@
-// The durable works of many groups that a log writer found queued at the same time: which of them share a write, and how all
-// groups' writes go to the disk as one batch. Works of one group stay in their order; groups have none among them.
+// The durable works of many groups that a log writer found queued at the same time: which of them share a write, and
+// how all groups' writes go to the disk as one batch. Works of one group stay in their order; groups have none among
+// them.
 import SegmentedLog
 
 /// What one turn of a log writer does.

@@ -1,6 +1,6 @@
-// A client's session: how a write whose answer was lost is applied once although it is sent again (Ongaro's thesis §6.3).
-// Sessions are replicated state: they are kept in the store beside the users' keys, under keys that no user can name, and
-// change in the same batch as the write that they guard.
+// A client's session: how a write whose answer was lost is applied once although it is sent again (Ongaro's thesis
+// §6.3). Sessions are replicated state: they are kept in the store beside the users' keys, under keys that no user can
+// name, and change in the same batch as the write that they guard.
 public import Cluster
 
 /// Which write of which client this is.
@@ -107,7 +107,8 @@ struct ClientSession: Hashable {
         }
     }
 
-    /// `u64 client | u64 last index | u64 last time | u64 floor | {u64 sequence, u8 outcome, u64 value}*`, little endian.
+    /// `u64 client | u64 last index | u64 last time | u64 floor | {u64 sequence, u8 outcome, u64 value}*`, little
+    /// endian.
     var encoded: [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(32 + answers.count * 17)

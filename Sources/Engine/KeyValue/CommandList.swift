@@ -1,6 +1,6 @@
-// Commands that are more than plain writes: writes under a session, increments, opening and closing of sessions. An entry of
-// plain writes stays what it was, a write batch; its first eight bytes are 0, and a list's are not, which tells them apart.
-// Docs/Formats/key-value-commands.md has the layout. Decoding trusts nothing.
+// Commands that are more than plain writes: writes under a session, increments, opening and closing of sessions. An
+// entry of plain writes stays what it was, a write batch; its first eight bytes are 0, and a list's are not, which
+// tells them apart. Docs/Formats/key-value-commands.md has the layout. Decoding trusts nothing.
 import Cluster
 import Storage
 

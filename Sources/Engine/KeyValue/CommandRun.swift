@@ -1,6 +1,7 @@
-// One entry's list of commands on its way into the store: what each does, whether it was done before, what it is answered.
-// Everything ends up in one write batch, sessions included, so that an entry is applied as a whole or not at all. It reads
-// the store for increments and for deletions that count: one point read for each key, on the host's thread.
+// One entry's list of commands on its way into the store: what each does, whether it was done before, what it is
+// answered. Everything ends up in one write batch, sessions included, so that an entry is applied as a whole or not at
+// all. It reads the store for increments and for deletions that count: one point read for each key, on the host's
+// thread.
 import Cluster
 import Storage
 

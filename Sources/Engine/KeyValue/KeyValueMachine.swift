@@ -1,6 +1,6 @@
-// The key-value group's state machine: the log's entries are write batches, the store is an LSM tree (or a hash log) that
-// has no log of its own. Never looks at a clock but to stamp what it leads; every replica that applied the same entries
-// holds the same keys and the same sessions.
+// The key-value group's state machine: the log's entries are write batches, the store is an LSM tree (or a hash log)
+// that has no log of its own. Never looks at a clock but to stamp what it leads; every replica that applied the same
+// entries holds the same keys and the same sessions.
 public import Cluster
 import FileIO
 import Raft
@@ -163,8 +163,8 @@ extension StorageError {
     }
 }
 
-/// The time that sessions expire by: milliseconds that only run while there is a leader. Each leader goes on from the newest
-/// time in the log, with the pace of its own clock; nobody compares two nodes' clocks.
+/// The time that sessions expire by: milliseconds that only run while there is a leader. Each leader goes on from the
+/// newest time in the log, with the pace of its own clock; nobody compares two nodes' clocks.
 private struct ClusterClock {
     private var newest: UInt64
     private var anchor: (term: UInt64, time: UInt64, nanoseconds: UInt64)?

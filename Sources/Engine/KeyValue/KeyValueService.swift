@@ -1,5 +1,5 @@
-// The key-value store as its front ends (HTTP, RESP, gRPC) see it: keys and values, no sockets, no Raft. Completions run
-// on an engine thread: they must not block, and hop elsewhere before doing real work.
+// The key-value store as its front ends (HTTP, RESP, gRPC) see it: keys and values, no sockets, no Raft. Completions
+// run on an engine thread: they must not block, and hop elsewhere before doing real work.
 public import Cluster
 
 /// How fresh a read has to be.
@@ -31,11 +31,11 @@ public enum KeyValueWrite: Hashable, Sendable {
     case put(key: [UInt8], value: [UInt8])
     /// Removes a key; removing a missing key is a success. Success carries the revision.
     case delete(key: [UInt8])
-    /// Adds to the decimal number that the key holds, 0 when there is none. Success carries the new number as the bits of
-    /// an Int64; a value that is no number is refused and stays.
+    /// Adds to the decimal number that the key holds, 0 when there is none. Success carries the new number as the bits
+    /// of an Int64; a value that is no number is refused and stays.
     case increment(key: [UInt8], by: Int64)
-    /// Removes keys, all at one moment. Success carries how many of them existed; a key that is named twice counts once.
-    /// At most ``KeyValueLimits/keysPerDeleteMax`` keys.
+    /// Removes keys, all at one moment. Success carries how many of them existed; a key that is named twice counts
+    /// once. At most ``KeyValueLimits/keysPerDeleteMax`` keys.
     case deleteCounting(keys: [[UInt8]])
 
     /// The key; the first one of several.
@@ -56,8 +56,8 @@ public protocol KeyValueService: AnyObject, Sendable {
         _ write: KeyValueWrite, session: WriteSequence?,
         completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void)
 
-    /// Opens a session. Success carries its client number. A session that nobody uses ends after an hour, or earlier when
-    /// more than ``SessionLimits/sessionsMax`` are open.
+    /// Opens a session. Success carries its client number. A session that nobody uses ends after an hour, or earlier
+    /// when more than ``SessionLimits/sessionsMax`` are open.
     func openSession(completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void)
 
     /// Ends a session; one that is unknown is ended already.

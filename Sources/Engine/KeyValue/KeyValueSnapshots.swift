@@ -1,15 +1,17 @@
-// The store's files as snapshots: a checkpoint by hard links on the way out, and on the way in the switch of the store's
-// folder, made so that a crash at any step leaves either the old or the new. Blocks; runs on threads that may.
+// The store's files as snapshots: a checkpoint by hard links on the way out, and on the way in the switch of the
+// store's folder, made so that a crash at any step leaves either the old or the new. Blocks; runs on threads that may.
 public import Cluster
 public import FileIO
 public import Raft
 public import SegmentedLog
 public import Storage
 
-/// Folders below `directory`: `<engine>` the store, `<engine>.incoming` received files, `checkpoint-<n>` files on their way out.
+/// Folders below `directory`: `<engine>` the store, `<engine>.incoming` received files, `checkpoint-<n>` files on their
+/// way out.
 ///
-/// The switch: the manifest is written to `<engine>.install`, which decides it; then the old folder goes, the received one
-/// takes its name, the members are noted, the log begins anew, and the manifest goes. Whoever finds it when a node starts finishes the rest.
+/// The switch: the manifest is written to `<engine>.install`, which decides it; then the old folder goes, the received
+/// one takes its name, the members are noted, the log begins anew, and the manifest goes. Whoever finds it when a node
+/// starts finishes the rest.
 public final class KeyValueSnapshots: SnapshotStore {
     public let fileSystem: any FileSystem
     private let directory: String

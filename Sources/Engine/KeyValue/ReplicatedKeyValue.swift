@@ -1,5 +1,5 @@
-// The key-value service of one node: turns requests into proposals and confirmed reads. Holds no state of its own. Reading
-// the store may touch the disk, so it happens on the executor for blocking work, never on the host's thread.
+// The key-value service of one node: turns requests into proposals and confirmed reads. Holds no state of its own.
+// Reading the store may touch the disk, so it happens on the executor for blocking work, never on the host's thread.
 public import Cluster
 public import Storage
 

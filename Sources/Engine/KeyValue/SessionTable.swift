@@ -1,6 +1,6 @@
 // All sessions of the key-value group, in memory for the machine's use and in the store for good. They live in numbered
-// slots, lowest first, so that loading them is a bounded number of point reads whatever the engine. It must be the same on
-// every replica: no clock of its own, no order of a hash table.
+// slots, lowest first, so that loading them is a bounded number of point reads whatever the engine. It must be the same
+// on every replica: no clock of its own, no order of a hash table.
 import Storage
 
 struct SessionTable {

@@ -3,8 +3,8 @@
 // follow its numbers without a lock.
 public import Synchronization
 
-/// A bump allocator over one reservation. One thread allocates, or several through ``allocateConcurrently(bytes:)``; any
-/// thread may read what was published to it.
+/// A bump allocator over one reservation. One thread allocates, or several through ``allocateConcurrently(bytes:)``;
+/// any thread may read what was published to it.
 ///
 /// The cursor lives inside the reservation, so that an arena in a `let` of a class can allocate without exclusivity
 /// checks. Reach: 2^32 units = 32 GiB.

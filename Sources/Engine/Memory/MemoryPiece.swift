@@ -1,6 +1,6 @@
-// Pieces of some kilobytes, as a block cache holds by the thousand, from the allocator that was chosen. Each carries in front
-// of it who it came from, so that whoever frees it need not know. It must never hand a piece out twice, and never take one
-// allocator's memory for another's.
+// Pieces of some kilobytes, as a block cache holds by the thousand, from the allocator that was chosen. Each carries in
+// front of it who it came from, so that whoever frees it need not know. It must never hand a piece out twice, and never
+// take one allocator's memory for another's.
 internal import CEngine
 internal import CJemalloc
 internal import Synchronization
@@ -78,8 +78,9 @@ public enum MemoryPiece {
     }
 }
 
-/// The arena's pieces: slabs of huge pages cut into sizes 64 bytes apart, and a list of free pieces for each size. A slab is
-/// never given back, as its pieces are soon used again; what is larger than the largest size is a mapping of its own.
+/// The arena's pieces: slabs of huge pages cut into sizes 64 bytes apart, and a list of free pieces for each size. A
+/// slab is never given back, as its pieces are soon used again; what is larger than the largest size is a mapping of
+/// its own.
 private enum PieceClasses {
     private static let step = 64
     private static let pieceBytesMax = 32 << 10

@@ -1,5 +1,5 @@
-// How much memory each allocator has handed out, and for what: the numbers behind `/metrics` and behind every statement about
-// the budget. Updated where large pieces change hands, so it costs nothing on hot paths; it decides nothing.
+// How much memory each allocator has handed out, and for what: the numbers behind `/metrics` and behind every statement
+// about the budget. Updated where large pieces change hands, so it costs nothing on hot paths; it decides nothing.
 internal import CJemalloc
 internal import Synchronization
 
@@ -36,8 +36,8 @@ public struct MemoryStatistics: Sendable, Hashable {
     public var use: MemoryUse
     /// Bytes handed out and not taken back.
     public var liveBytes: Int
-    /// Bytes of address space taken from the kernel or the allocator for them, with rounding and what waits for its next
-    /// use. Pages that were never touched are counted and cost nothing.
+    /// Bytes of address space taken from the kernel or the allocator for them, with rounding and what waits for its
+    /// next use. Pages that were never touched are counted and cost nothing.
     public var mappedBytes: Int
 
     /// Every pair that was ever used.

@@ -54,7 +54,8 @@ public enum EvidenceCheck {
         } catch {
             return "\(error)"
         }
-        // A long name's state file is named by the group's number, which only the controller's log can turn into a folder.
+        // A long name's state file is named by the group's number, which only the controller's log can turn into a
+        // folder.
         if record.isRecovering || name.hasPrefix("@") { return nil }
         guard let log else { return "the state says term \(record.term), the log is missing" }
         guard let last = log.lastIndex, log.newestHead >= record.floor.head, last >= record.floor.index else {

@@ -1,6 +1,6 @@
-// How many partitions a node may hold: each keeps files open, and a node that has used up its descriptors can neither accept
-// a connection nor roll a log. A topic beyond the budget of the controller's leader is refused; a node with a smaller budget
-// holds what fits and says of each other partition why it is out of service there.
+// How many partitions a node may hold: each keeps files open, and a node that has used up its descriptors can neither
+// accept a connection nor roll a log. A topic beyond the budget of the controller's leader is refused; a node with a
+// smaller budget holds what fits and says of each other partition why it is out of service there.
 public import Cluster
 import Synchronization
 
@@ -9,8 +9,8 @@ public final class GroupBudget: Sendable {
     /// Descriptors that an open group keeps: the newest segment of its log, and its term and vote.
     public static let descriptorsPerGroup = 2
 
-    /// Partitions that fit into a limit of descriptors; a quarter of them, at least 256, is kept for connections, tables of the
-    /// store, and files that are read.
+    /// Partitions that fit into a limit of descriptors; a quarter of them, at least 256, is kept for connections,
+    /// tables of the store, and files that are read.
     public static func partitions(within descriptors: UInt64) -> Int {
         let kept = max(descriptors / 4, 256)
         return Int(clamping: (descriptors - min(kept, descriptors)) / UInt64(descriptorsPerGroup))

@@ -1,6 +1,7 @@
-// Opening of the key-value group: its store, its log, and what a crash left of a snapshot that was taking their place. Store and
-// log are held against each other: the log must go on where the store's files end. A store that is lost is made anew from
-// the log where that begins with the first entry; else both are rebuilt from the peers, or refused. Blocks.
+// Opening of the key-value group: its store, its log, and what a crash left of a snapshot that was taking their place.
+// Store and log are held against each other: the log must go on where the store's files end. A store that is lost is
+// made anew from the log where that begins with the first entry; else both are rebuilt from the peers, or refused.
+// Blocks.
 import Cluster
 import FileIO
 import KeyValue

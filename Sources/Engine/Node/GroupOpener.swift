@@ -1,6 +1,7 @@
-// Opens a group's files: its log, its hard state, its members. What each of them says of the others is evidence: a replica that
-// holds less than it should is damaged, not new. It is refused by name, or rebuilt from its peers without a vote; no term is
-// ever invented. Used when a node starts and whenever a topic appears. Blocks; never called on the host's thread.
+// Opens a group's files: its log, its hard state, its members. What each of them says of the others is evidence: a
+// replica that holds less than it should is damaged, not new. It is refused by name, or rebuilt from its peers without
+// a vote; no term is ever invented. Used when a node starts and whenever a topic appears. Blocks; never called on the
+// host's thread.
 import Broker
 import Cluster
 import FileIO
@@ -154,8 +155,8 @@ struct GroupOpener: Sendable {
             directory: directory(of: files), fileSystem: fileSystem, options: logOptions, floor: floor)
     }
 
-    /// The members, from their file and the log. A file that is gone is written anew where the log, which then begins with
-    /// the first entry, shows everything that can be in it.
+    /// The members, from their file and the log. A file that is gone is written anew where the log, which then begins
+    /// with the first entry, shows everything that can be in it.
     private func members(of files: GroupFiles, _ log: SegmentedLog) throws(SegmentedLogError) -> MembershipHistory {
         let file = membershipFile(of: files.name)
         do throws(SegmentedLogError) {
@@ -247,15 +248,15 @@ struct GroupOpener: Sendable {
     /// The longest stem below `node/raft`: a file name has 255 bytes, and `.members.tmp` follows.
     private static let stemBytesMax = 255 - ".members.tmp".utf8.count
 
-    /// The stem of a partition's files below `node/raft`, and its name in the registry: the partition's own, or the number of
-    /// its group where that would be too long for a file's name. No topic has an `@` in its name, and the digits behind the
-    /// last `-` of a partition's name are its number, so that no two are equal.
+    /// The stem of a partition's files below `node/raft`, and its name in the registry: the partition's own, or the
+    /// number of its group where that would be too long for a file's name. No topic has an `@` in its name, and the
+    /// digits behind the last `-` of a partition's name are its number, so that no two are equal.
     static func fileKey(of name: String, group: GroupID) -> String {
         name.utf8.count <= stemBytesMax ? name : "@\(group.rawValue)"
     }
 
-    /// Opens the partitions of a topic in the background and adds their groups to the host. One that can't be opened is out
-    /// of service on this node, with a reason, and the others are served; what may pass is tried again.
+    /// Opens the partitions of a topic in the background and adds their groups to the host. One that can't be opened is
+    /// out of service on this node, with a reason, and the others are served; what may pass is tried again.
     func openPartitions(
         of record: TopicRecord, topics: TopicTable, inbox: HostInbox, blocking: any BlockingExecutor
     ) {

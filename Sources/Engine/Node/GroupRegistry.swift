@@ -1,6 +1,7 @@
-// Which groups were made whole on this node, once: `node/raft/registry`. Without it a group whose files are all gone could not be
-// told from one that is new, and a replica that forgot its vote and its log would start from nothing. Replaced as a whole,
-// with a checksum, before a new group may take part in anything; a name is never taken out. Blocks.
+// Which groups were made whole on this node, once: `node/raft/registry`. Without it a group whose files are all gone
+// could not be told from one that is new, and a replica that forgot its vote and its log would start from nothing.
+// Replaced as a whole, with a checksum, before a new group may take part in anything; a name is never taken out.
+// Blocks.
 import CEngine
 import Cluster
 public import FileIO

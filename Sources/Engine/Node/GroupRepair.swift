@@ -1,5 +1,5 @@
-// What an operator can order for a replica that stays closed: to go on with what is left of it. Only where nobody else holds its
-// data, only by name, and never by itself. The damaged log is kept. Blocks; the node must not be running.
+// What an operator can order for a replica that stays closed: to go on with what is left of it. Only where nobody else
+// holds its data, only by name, and never by itself. The damaged log is kept. Blocks; the node must not be running.
 import Cluster
 public import FileIO
 import SegmentedLog

@@ -1,6 +1,7 @@
-// A whole node without its sockets and threads: one host, the controller, the key-value group, a group for every partition,
-// and the services on top. The Server gives it real disks, clocks and peers; the simulator virtual ones. It opens files when
-// it is opened and when a topic is created, always off the host's thread, and does no other I/O itself.
+// A whole node without its sockets and threads: one host, the controller, the key-value group, a group for every
+// partition, and the services on top. The Server gives it real disks, clocks and peers; the simulator virtual ones. It
+// opens files when it is opened and when a topic is created, always off the host's thread, and does no other I/O
+// itself.
 public import Broker
 public import Cluster
 public import FileIO
@@ -11,7 +12,8 @@ public import Storage
 
 /// One member of a formed cluster.
 ///
-/// Folders below `directory`: `node/controller`, `node/keyvalue/{log,lsm,hashlog}`, `node/raft/*.state`, and `<topic>-<partition>`.
+/// Folders below `directory`: `node/controller`, `node/keyvalue/{log,lsm,hashlog}`, `node/raft/*.state`, and
+/// `<topic>-<partition>`.
 public final class Node {
     public struct Options: Sendable {
         /// The data folder.
@@ -23,8 +25,8 @@ public final class Node {
         /// Which engine keeps the keys; another engine starts from an empty folder and replays the log.
         public var engine = StorageEngineKind.lsm
         public var storage = StoreOptions()
-        /// Partitions that this node may hold; nil: as many as there are. Each keeps ``GroupBudget/descriptorsPerGroup``
-        /// descriptors open.
+        /// Partitions that this node may hold; nil: as many as there are. Each keeps
+        /// ``GroupBudget/descriptorsPerGroup`` descriptors open.
         public var partitionsMax: Int?
         /// Bounds of client sessions; the same on every node of a cluster.
         public var sessions = SessionLimits()
@@ -125,8 +127,8 @@ public enum NodeError: Error, Sendable, CustomStringConvertible {
     case snapshot(SnapshotFailure)
     /// What a crash left can't be brought in order.
     case inconsistent(String)
-    /// Files of a replica are gone, cut, replaced or altered, and it is not opened: `why` says what contradicts what, and the
-    /// remedy.
+    /// Files of a replica are gone, cut, replaced or altered, and it is not opened: `why` says what contradicts what,
+    /// and the remedy.
     case refused(replica: String, why: String)
 
     /// Whose trouble it is when a group's files can't be opened.

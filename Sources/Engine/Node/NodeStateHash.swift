@@ -1,5 +1,5 @@
-// What a node answers when it is asked for a hash of its replicated state: two nodes that applied the same entries give the
-// same hash. The moment is taken on the host's thread, the reading is done on threads that may block.
+// What a node answers when it is asked for a hash of its replicated state: two nodes that applied the same entries give
+// the same hash. The moment is taken on the host's thread, the reading is done on threads that may block.
 public import Cluster
 import KeyValue
 import Raft
@@ -36,8 +36,8 @@ public struct GroupStateHash: Hashable, Sendable {
 /// A node that can be asked for hashes of its state.
 public protocol StateHashService: AnyObject, Sendable {
     /// - Parameters:
-    ///   - index: the entry after which to look; a group that is past it answers for its present (a log still answers for
-    ///     that entry). nil: now.
+    ///   - index: the entry after which to look; a group that is past it answers for its present (a log still answers
+    ///     for that entry). nil: now.
     ///   - from: first entry of a log to cover; nil: the log's first.
     ///   - isOver: asked again and again while the hash is made, on any thread; true once nobody waits for it.
     func stateHash(

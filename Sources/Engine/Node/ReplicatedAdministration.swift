@@ -1,4 +1,5 @@
-// The administration of one node: turns requests into commands of the controller and questions to the host. Holds no state.
+// The administration of one node: turns requests into commands of the controller and questions to the host. Holds no
+// state.
 import Broker
 public import Cluster
 import Raft

@@ -1,8 +1,8 @@
 // What the leader knows about one member: how far it matches, what was sent and not yet answered, and whether it may be
 // sent more now. The three states are those of etcd-io/raft: probe (find where the logs agree, one message at a time),
-// replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below, and
-// never send the same entries again because of an answer that was late: a probe brings few bytes, is sent again once for
-// each round of heartbeats, and rejections of an earlier attempt are known by its number.
+// replicate (pipelined), snapshot (wait until a snapshot arrived). It must never let `next` fall to `match` or below,
+// and never send the same entries again because of an answer that was late: a probe brings few bytes, is sent again
+// once for each round of heartbeats, and rejections of an earlier attempt are known by its number.
 
 /// Appends sent and not yet acknowledged, oldest first, bounded by messages and bytes.
 package struct InflightWindow: Hashable, Sendable {
@@ -216,9 +216,9 @@ package struct Progress: Hashable, Sendable {
         Swift.min(commit, next - 1) > sentCommit
     }
 
-    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree, and `isExact`
-    /// says that they do: then the entries behind it follow at once. False when the rejection is stale (etcd-io/raft
-    /// `MaybeDecrTo`).
+    /// Handles a rejection of the append after `rejected`; `hint` is the last index where the logs may agree, and
+    /// `isExact` says that they do: then the entries behind it follow at once. False when the rejection is stale
+    /// (etcd-io/raft `MaybeDecrTo`).
     mutating func decrease(rejected: LogIndex, hint: LogIndex, isExact: Bool = false) -> Bool {
         switch state {
         case .snapshot: return false

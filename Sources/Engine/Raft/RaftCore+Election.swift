@@ -16,8 +16,8 @@ extension RaftCore {
         if electionElapsed >= electionTimeout { electionTimedOut(reader, &ready) }
     }
 
-    /// Nobody was heard for the whole timeout, which is the loss time at least where a leader is known. A member that may
-    /// not campaign forgets that leader then, and so its promise to it: it would refuse those who may for ever.
+    /// Nobody was heard for the whole timeout, which is the loss time at least where a leader is known. A member that
+    /// may not campaign forgets that leader then, and so its promise to it: it would refuse those who may for ever.
     private mutating func electionTimedOut<Log: LogReader>(_ reader: borrowing Log, _ ready: inout Ready) {
         electionElapsed = 0
         if mayCampaign && !isPromised {
@@ -202,11 +202,12 @@ extension RaftCore {
         countVotes(reader, &ready)
     }
 
-    /// Requests for votes and refusals tell what the sender knows to be committed (tikv/raft-rs, `maybe_commit_by_vote`):
-    /// that holds in every term. Without it a group can be stuck for good, with one member that may not campaign because
-    /// it acts by members that are history, and refuses all others because its log is longer: a leader that removed
-    /// itself and is gone, whose followers don't know that the change is committed and need its vote; a newcomer that
-    /// restarted and does not know that it was promoted. True when a candidacy ended: it was under such a configuration.
+    /// Requests for votes and refusals tell what the sender knows to be committed (tikv/raft-rs,
+    /// `maybe_commit_by_vote`): that holds in every term. Without it a group can be stuck for good, with one member
+    /// that may not campaign because it acts by members that are history, and refuses all others because its log is
+    /// longer: a leader that removed itself and is gone, whose followers don't know that the change is committed and
+    /// need its vote; a newcomer that restarted and does not know that it was promoted. True when a candidacy ended: it
+    /// was under such a configuration.
     mutating func learnCommit(_ index: LogIndex, _ entryTerm: Term, _ ready: inout Ready) -> Bool {
         guard role != .leader, index > commitIndex, log.term(at: index) == entryTerm else { return false }
         advanceCommit(to: index, &ready)

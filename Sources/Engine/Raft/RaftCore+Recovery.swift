@@ -10,8 +10,9 @@ struct Recovery: Hashable, Sendable {
     /// The lower bits of a message's `context` count the leader's attempts (``Progress/attempt``).
     static let numberShift: UInt64 = 24
 
-    /// Drawn anew at each start; its lower bits are zero and it is never zero. Below ``RaftCore/positionMax``, because it
-    /// travels in the place of a commit index, and peers drop numbers that no log reaches. A leader repeats it in its appends.
+    /// Drawn anew at each start; its lower bits are zero and it is never zero. Below ``RaftCore/positionMax``, because
+    /// it travels in the place of a commit index, and peers drop numbers that no log reaches. A leader repeats it in
+    /// its appends.
     let number: UInt64
     /// Where the log of the present leader ended after it had heard the number; nil until it says so.
     var target: LogIndex?
@@ -91,8 +92,8 @@ extension RaftCore {
         ready.afterDurable.append(question)
     }
 
-    /// Whoever leads may be asleep, with nothing to do, and this member may not campaign, which would wake it: so it asks
-    /// everybody.
+    /// Whoever leads may be asleep, with nothing to do, and this member may not campaign, which would wake it: so it
+    /// asks everybody.
     mutating func tickRecovery(_ ready: inout Ready) {
         guard leader == nil else {
             recovery?.leaderlessTicks = 0

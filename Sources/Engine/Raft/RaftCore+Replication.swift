@@ -187,8 +187,8 @@ extension RaftCore {
         _ slot: Int, _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {
         if progress[slot].isLate(message.context) && !Mutant.isOn(.lateAnswersResend) { return }
-        // Both sides skip a whole term at a time: the follower did, now what the leader has at its hint. Where the terms
-        // are equal, so are the logs up to there.
+        // Both sides skip a whole term at a time: the follower did, now what the leader has at its hint. Where the
+        // terms are equal, so are the logs up to there.
         var hint = message.rejectHint
         if message.logTerm > 0 { hint = log.lastPosition(atMost: hint, term: message.logTerm).index }
         let isExact = hint == message.rejectHint && log.term(at: hint) == message.logTerm
@@ -196,8 +196,9 @@ extension RaftCore {
         replicate(to: slot, reader, &ready)
     }
 
-    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again, with an empty append
-    /// whose answer shows what was lost. Once for each round of heartbeats: after a pause many answers come together.
+    /// A heartbeat answer proves the way is open: whatever waited for a lost answer is tried again, with an empty
+    /// append whose answer shows what was lost. Once for each round of heartbeats: after a pause many answers come
+    /// together.
     mutating func receiveHeartbeatResponse<Log: LogReader>(
         _ message: Message, _ reader: borrowing Log, _ ready: inout Ready
     ) {

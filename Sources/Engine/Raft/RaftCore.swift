@@ -56,8 +56,8 @@ public struct RaftCore: Hashable, Sendable {
         public init() {}
     }
 
-    /// Times that follow the network: never shorter than in ``Settings``, which stay the measure of leases and promises. Members
-    /// may differ in them.
+    /// Times that follow the network: never shorter than in ``Settings``, which stay the measure of leases and
+    /// promises. Members may differ in them.
     public struct Pace: Hashable, Sendable {
         /// As ``Settings/lossTicks``, for elections and for the check of the quorum.
         public var lossTicks: Int
@@ -70,8 +70,8 @@ public struct RaftCore: Hashable, Sendable {
             retryTicks = settings.retryTicks
         }
 
-        /// The times of the settings, longer where messages need it: a candidacy lasts as long as an answer may take, and
-        /// the loss time twice as long, in which both rounds of an election fit.
+        /// The times of the settings, longer where messages need it: a candidacy lasts as long as an answer may take,
+        /// and the loss time twice as long, in which both rounds of an election fit.
         /// - Parameters:
         ///   - answerTicks: within which an answer comes, its jitter included.
         ///   - lossTicksMax: bounds the loss time from above.
@@ -350,7 +350,8 @@ public struct RaftCore: Hashable, Sendable {
         campaigns = 0
     }
 
-    /// Takes times that the host has measured. A timeout that runs grows with them; otherwise they count from the next one.
+    /// Takes times that the host has measured. A timeout that runs grows with them; otherwise they count from the next
+    /// one.
     public mutating func setPace(_ newPace: Pace) {
         precondition(newPace.lossTicks >= settings.lossTicks, "no time falls below the settings'")
         electionTimeout += max(0, newPace.lossTicks - pace.lossTicks)

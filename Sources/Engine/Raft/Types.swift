@@ -47,7 +47,8 @@ public struct HardState: Hashable, Sendable {
     /// A lower bound of the commit index, whose entries were on this node's disk before. It rides along with terms and
     /// votes; only a change of the members makes it worth a write of its own, since that acts once its commit is here.
     public var commit: LogIndex
-    /// The log was found to hold less than it once did: no vote until a leader has filled it up (``RaftCore/isRecovering``).
+    /// The log was found to hold less than it once did: no vote until a leader has filled it up
+    /// (``RaftCore/isRecovering``).
     public var isRecovering: Bool
     public init(term: Term = 0, vote: NodeID? = nil, commit: LogIndex = 0, isRecovering: Bool = false) {
         self.term = term

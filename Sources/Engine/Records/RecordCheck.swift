@@ -1,6 +1,6 @@
 // Checks the records of a batch without keeping any: lengths, numbers, offset deltas and headers, in one pass over the
-// bytes, which may come in pieces as they are decompressed. It must never accept what `RecordReader` can't read, and costs
-// a few nanoseconds a record, because every batch that a producer sends goes through it.
+// bytes, which may come in pieces as they are decompressed. It must never accept what `RecordReader` can't read, and
+// costs a few nanoseconds a record, because every batch that a producer sends goes through it.
 
 /// Walks the fields of records over one piece after another.
 struct RecordCheck {
@@ -29,7 +29,8 @@ struct RecordCheck {
     }
 
     /// Takes a record whose numbers are short, which has no headers and lies in the window: nearly every one there is.
-    /// - Returns: false, with nothing taken, when it is not such a record; ``record(_:_:)`` says what is wrong, if anything.
+    /// - Returns: false, with nothing taken, when it is not such a record; ``record(_:_:)`` says what is wrong, if
+    ///   anything.
     private mutating func plainRecord(_ index: Int, _ baseTimestamp: Int64) -> Bool {
         var place = position
         guard let length = Self.short(window, &place), length >= RecordLimits.recordBytesMin - 1,
@@ -182,8 +183,8 @@ extension RecordBatchView {
         }
     }
 
-    /// Checks a batch that a producer sends, before it is stored: whole, undamaged, records that can be read, and nothing
-    /// in its attributes that is the broker's to say.
+    /// Checks a batch that a producer sends, before it is stored: whole, undamaged, records that can be read, and
+    /// nothing in its attributes that is the broker's to say.
     /// - Throws: ``RecordsError/Code/malformed`` or ``RecordsError/Code/checksum`` when bytes were lost or changed on
     ///   their way; every other code when they say what they must not.
     /// - Complexity: O(bytes), one pass of CRC-32C and one over the records.

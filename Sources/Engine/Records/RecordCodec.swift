@@ -1,6 +1,6 @@
-// Decompresses a batch's records piece by piece, so that checking a batch takes a fixed amount of memory however far its
-// bytes expand: a piece is 64 KiB, a window at most 8 MiB (zstd), and the sum of all pieces has a limit. It must never
-// trust a length that the compressed bytes claim.
+// Decompresses a batch's records piece by piece, so that checking a batch takes a fixed amount of memory however far
+// its bytes expand: a piece is 64 KiB, a window at most 8 MiB (zstd), and the sum of all pieces has a limit. It must
+// never trust a length that the compressed bytes claim.
 import CLz4
 import CZlib
 import CZstd
@@ -40,8 +40,8 @@ private struct Step {
     var isDone: Bool
 }
 
-/// The decompressed records of a batch, one piece after another. The compressed bytes must stay where they are for as long
-/// as it is used.
+/// The decompressed records of a batch, one piece after another. The compressed bytes must stay where they are for as
+/// long as it is used.
 final class RecordPieces {
     private var input: UnsafeRawBufferPointer
     private let decompressor: any Decompressor
@@ -189,8 +189,8 @@ private final class Zstd: Decompressor {
     }
 }
 
-/// Snappy blocks: one alone, or many in the framing of Kafka's Java client (8 bytes of magic, 8 of versions, then blocks
-/// with a length of 4 bytes in front).
+/// Snappy blocks: one alone, or many in the framing of Kafka's Java client (8 bytes of magic, 8 of versions, then
+/// blocks with a length of 4 bytes in front).
 private final class Snappy: Decompressor {
     private static let magic: [UInt8] = [0x82, 0x53, 0x4E, 0x41, 0x50, 0x50, 0x59, 0]
     private static let frameHeaderBytes = 16

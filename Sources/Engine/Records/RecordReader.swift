@@ -1,6 +1,6 @@
-// Reads a batch's records one after another, so that a batch of a million small records never lies in memory as a million
-// values. Compressed records are decompressed first, within `RecordLimits.decompressedBytesMax`, and all records are checked
-// before the first one is handed out: a batch is read whole or not at all.
+// Reads a batch's records one after another, so that a batch of a million small records never lies in memory as a
+// million values. Compressed records are decompressed first, within `RecordLimits.decompressedBytesMax`, and all
+// records are checked before the first one is handed out: a batch is read whole or not at all.
 
 /// An iterator over the records of one batch; their fields share its memory.
 public struct RecordReader: Sendable {

@@ -13,7 +13,8 @@ public struct RecordsError: Error, Sendable, Hashable, CustomStringConvertible {
         case invalidRecord
         /// The attributes say what a producer may not say.
         case notAllowed
-        /// The records are compressed and can't be decompressed: an unknown codec, damage, or more bytes than are allowed.
+        /// The records are compressed and can't be decompressed: an unknown codec, damage, or more bytes than are
+        /// allowed.
         case compressed
 
         /// True when bytes were lost or changed on their way, so that sending them again may help.

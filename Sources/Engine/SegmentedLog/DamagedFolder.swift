@@ -1,6 +1,6 @@
-// Where the files of a damaged replica go while it is rebuilt: a folder beside the old place, under a name that no topic can
-// have. They are kept for whoever wants to find out what happened, a few times; then they are removed, for a disk that damages
-// its files again and again must not be filled with them.
+// Where the files of a damaged replica go while it is rebuilt: a folder beside the old place, under a name that no
+// topic can have. They are kept for whoever wants to find out what happened, a few times; then they are removed, for a
+// disk that damages its files again and again must not be filled with them.
 public import FileIO
 
 /// Folders that were set aside.

@@ -1,7 +1,7 @@
-// What a member must never forget, on disk: term and vote, written before any message reveals them, and beside them the commit
-// index and how far the log is known to be durable, which tells a log that lost its end from one that never had it. Two slots
-// are written in turn, each in a sector of its own, so that a torn write leaves the older one. It must never invent a term:
-// when a file has content but no slot holds, that is corruption.
+// What a member must never forget, on disk: term and vote, written before any message reveals them, and beside them the
+// commit index and how far the log is known to be durable, which tells a log that lost its end from one that never had
+// it. Two slots are written in turn, each in a sector of its own, so that a torn write leaves the older one. It must
+// never invent a term: when a file has content but no slot holds, that is corruption.
 import CEngine
 public import FileIO
 import Synchronization
@@ -79,8 +79,8 @@ public final class HardStateFile: Sendable {
 
     /// Opens the file, creating it when it is missing; its name is durable on return.
     ///
-    /// Whether a file may be missing is the caller's to know: see ``exists(path:fileSystem:)``. An empty file is damage,
-    /// since a file is complete before it gets its name.
+    /// Whether a file may be missing is the caller's to know: see ``exists(path:fileSystem:)``. An empty file is
+    /// damage, since a file is complete before it gets its name.
     public static func open(path: String, fileSystem: any FileSystem) throws(SegmentedLogError) -> HardStateFile {
         let (file, bytes) = try onDisk { () throws(FileIOError) in
             // Made complete before it gets its name, so that a file without a good slot is never an interrupted start.
@@ -191,8 +191,8 @@ public final class HardStateFile: Sendable {
         if !state.withLock({ $0.isSettled }) { try store(record) }
     }
 
-    /// magic u32 | version u32 | sequence u64 | term u64 | vote u64 | commit u64 | floor: index u64, term u64, head u64 |
-    /// flags u32 | CRC-32C of these 68 bytes u32 | zeros.
+    /// magic u32 | version u32 | sequence u64 | term u64 | vote u64 | commit u64 | floor: index u64, term u64, head
+    /// u64 | flags u32 | CRC-32C of these 68 bytes u32 | zeros.
     private static func encode(_ slot: Slot) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: slotBytes)
         let record = slot.record

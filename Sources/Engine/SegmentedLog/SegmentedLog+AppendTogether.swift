@@ -1,5 +1,6 @@
-// Appends to several logs at once: their writes go to the disk backend as one batch, so that one submission and one wait do
-// for all partitions of a turn. Each log keeps its own rules, checks and failures; no order between logs is promised.
+// Appends to several logs at once: their writes go to the disk backend as one batch, so that one submission and one
+// wait do for all partitions of a turn. Each log keeps its own rules, checks and failures; no order between logs is
+// promised.
 public import FileIO
 
 /// One log's share of ``SegmentedLog/append(together:)``.

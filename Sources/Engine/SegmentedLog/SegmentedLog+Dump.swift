@@ -1,5 +1,5 @@
-// One segment for people to read: its frames in order, up to the first that does not hold. It reads only, and needs neither
-// the other segments nor the index.
+// One segment for people to read: its frames in order, up to the first that does not hold. It reads only, and needs
+// neither the other segments nor the index.
 public import FileIO
 
 extension SegmentedLog {

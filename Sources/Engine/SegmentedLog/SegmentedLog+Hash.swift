@@ -1,5 +1,5 @@
-// A hash over a stretch of the log, for comparing replicas: a group whose log is its data has no other state. It reads the
-// frames as a follower's catch-up does, in bounded pieces, and needs no lock while it reads.
+// A hash over a stretch of the log, for comparing replicas: a group whose log is its data has no other state. It reads
+// the frames as a follower's catch-up does, in bounded pieces, and needs no lock while it reads.
 
 extension SegmentedLog {
     /// Bytes read at a time.
@@ -8,7 +8,8 @@ extension SegmentedLog {
     /// Hashes the checksums of the frames `index...through`, headers and payloads: equal on replicas that hold the same
     /// frames. 0 for an empty stretch. Blocks on the disk.
     ///
-    /// - Parameter isCancelled: asked between two pieces; true ends the work with ``SegmentedLogError/Code/outOfRange``.
+    /// - Parameter isCancelled: asked between two pieces; true ends the work with
+    ///   ``SegmentedLogError/Code/outOfRange``.
     public func hash(
         from index: UInt64, through last: UInt64, unless isCancelled: () -> Bool = { false }
     ) throws(SegmentedLogError) -> UInt64 {

@@ -160,7 +160,8 @@ extension SegmentedLog {
         }
     }
 
-    /// A closed segment was found damaged: without its index file the next opening reads it in full, and finds that too.
+    /// A closed segment was found damaged: without its index file the next opening reads it in full, and finds that
+    /// too.
     private func distrust(_ plan: ReadPlan) {
         guard plan.file == nil, plan.path.hasSuffix(".log") else { return }
         // The read fails whether or not the file can be removed.

@@ -13,9 +13,9 @@ struct RecoveredLog {
 extension SegmentedLog {
     /// Opens the log in a directory. Everything that was found is durable on return, and its end is marked as durable.
     ///
-    /// - Parameter floor: what is known of the log from elsewhere. Nil: nothing, so that a missing log is created. Otherwise
-    ///   the log was there, and held at least that entry; then a log that is missing, empty or shorter, or that holds
-    ///   another entry there, is refused (``SegmentedLogError/Code/incomplete``) and left as it is.
+    /// - Parameter floor: what is known of the log from elsewhere. Nil: nothing, so that a missing log is created.
+    ///   Otherwise the log was there, and held at least that entry; then a log that is missing, empty or shorter, or
+    ///   that holds another entry there, is refused (``SegmentedLogError/Code/incomplete``) and left as it is.
     /// - Complexity: O(bytes of the last segment + segments).
     public static func open(
         directory: String, fileSystem: any FileSystem, options: Options = Options(), floor: LogFloor? = nil

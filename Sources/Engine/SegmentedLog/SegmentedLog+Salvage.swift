@@ -1,5 +1,5 @@
-// What can still be read of a damaged log: every good frame from the first on, up to the first that is bad or missing, copied into
-// a new log. For an operator who has accepted the loss of the rest; nothing does this by itself.
+// What can still be read of a damaged log: every good frame from the first on, up to the first that is bad or missing,
+// copied into a new log. For an operator who has accepted the loss of the rest; nothing does this by itself.
 public import FileIO
 import Synchronization
 

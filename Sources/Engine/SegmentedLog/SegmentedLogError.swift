@@ -6,7 +6,8 @@ public struct SegmentedLogError: Error, Sendable, Hashable, CustomStringConverti
     public enum Code: Sendable, Hashable {
         /// Bytes that were durable are not what was written. Never repaired by guessing.
         case corruption
-        /// The log is missing, or holds less than what was recorded as durable: its files were deleted, cut or replaced.
+        /// The log is missing, or holds less than what was recorded as durable: its files were deleted, cut or
+        /// replaced.
         case incomplete
         /// Bytes from outside (a peer, a caller) are not a sequence of frames.
         case invalidFrames

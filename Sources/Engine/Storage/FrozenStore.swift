@@ -1,5 +1,5 @@
-// A store as it was at one moment, for work that takes longer than the moment: comparing replicas. It must never hold up
-// whoever writes, and nothing that is written later may show in it.
+// A store as it was at one moment, for work that takes longer than the moment: comparing replicas. It must never hold
+// up whoever writes, and nothing that is written later may show in it.
 
 /// A moment of a store; see ``KeyValueStore/freeze()``.
 public protocol FrozenStore: Sendable {

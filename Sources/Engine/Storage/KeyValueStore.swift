@@ -75,23 +75,25 @@ public protocol KeyValueStore: AnyObject, Sendable {
     /// Writes everything applied so far to files; durable on return.
     func flush() throws(StorageError)
 
-    /// Makes `target`, a folder on the same file system that does not exist yet, a store of the same engine with the content
-    /// of this moment; durable on return. Costs little more than a flush: files that no longer change are linked.
+    /// Makes `target`, a folder on the same file system that does not exist yet, a store of the same engine with the
+    /// content of this moment; durable on return. Costs little more than a flush: files that no longer change are
+    /// linked.
     func export(to target: String) throws(StorageError) -> StoreExport
 
     /// Does one unit of background work. Call it from a background thread (or from the simulator) until it answers
     /// false: nothing left to do.
     func performMaintenance() throws(StorageError) -> Bool
 
-    /// Whether rewriting of files that are already written should wait, for whoever needs the disk more at the moment. It goes on
-    /// all the same where writers would be slowed down by it. Any thread; returns at once.
+    /// Whether rewriting of files that are already written should wait, for whoever needs the disk more at the moment.
+    /// It goes on all the same where writers would be slowed down by it. Any thread; returns at once.
     func putOffCompaction(_ isPutOff: Bool)
 
     /// A hash of all live keys and values in key order: equal on replicas that applied the same entries, whatever
     /// their files look like. Reads everything.
     func stateHash() throws(StorageError) -> UInt64
 
-    /// Pins what is applied now, for the thread that applies: whole entries are in it. Quick; the hash log copies its index.
+    /// Pins what is applied now, for the thread that applies: whole entries are in it. Quick; the hash log copies its
+    /// index.
     func freeze() -> any FrozenStore
 
     /// Lets go of the folder without writing anything. Nothing may be called after it.

@@ -1,5 +1,5 @@
-// The switch between the storage engines: which one, and how each is set up. Chosen once when a store is opened; nothing
-// behind the KeyValueStore protocol may ask which engine it is.
+// The switch between the storage engines: which one, and how each is set up. Chosen once when a store is opened;
+// nothing behind the KeyValueStore protocol may ask which engine it is.
 public import FileIO
 
 /// A storage engine by the name that users type.

@@ -1,5 +1,5 @@
-// A store whose files can be replaced by others while it is in use: what a received snapshot needs. Whoever holds it never
-// notices more than that the state has jumped. Readers that are at work in that moment finish on the old files.
+// A store whose files can be replaced by others while it is in use: what a received snapshot needs. Whoever holds it
+// never notices more than that the state has jumped. Readers that are at work in that moment finish on the old files.
 internal import Synchronization
 
 /// Passes every call to the store of the moment. Costs one uncontended lock and one reference count a call.
@@ -17,8 +17,8 @@ public final class SwitchableStore: KeyValueStore {
     /// The store of the moment.
     public var current: any KeyValueStore { state.withLock { $0.current } }
 
-    /// Closes the store and goes on with the one that `open` makes. Until `open` returns reads are answered from the old
-    /// state. When it throws the store stays closed: reads go on, writes fail.
+    /// Closes the store and goes on with the one that `open` makes. Until `open` returns reads are answered from the
+    /// old state. When it throws the store stays closed: reads go on, writes fail.
     public func replace(_ open: () throws(StorageError) -> any KeyValueStore) throws(StorageError) {
         let old = state.withLock { state in
             state.isSwitching = true

@@ -1,6 +1,7 @@
 // The disk as the engine sees it. Everything that touches a file goes through these two protocols, so that the real
 // backends and the simulated disk are interchangeable. Each call states the durability it gives; nothing here may
-// promise more than POSIX does, and no call may hide an error. All calls block: never call them on a cooperative thread.
+// promise more than POSIX does, and no call may hide an error. All calls block: never call them on a cooperative
+// thread.
 
 /// One directory tree on one disk.
 ///
@@ -11,8 +12,8 @@ public protocol FileSystem: AnyObject, Sendable {
     /// Opens a file. The descriptor is closed when the last reference to the result goes away.
     func open(_ path: String, _ mode: OpenMode, _ caching: FileCaching) throws(FileIOError) -> any File
 
-    /// Performs all operations of a batch, in any order and at the same time as far as the backend can, and returns when
-    /// every one has its outcome. Operations on overlapping ranges must not meet in one batch.
+    /// Performs all operations of a batch, in any order and at the same time as far as the backend can, and returns
+    /// when every one has its outcome. Operations on overlapping ranges must not meet in one batch.
     func perform(_ operations: inout [FileOperation])
 
     /// True when a batch costs less than its operations one after another: the backend has them in flight together.
@@ -111,13 +112,13 @@ public protocol File: AnyObject, Sendable {
     func zeroFill(at position: UInt64, count: UInt64) throws(FileIOError)
 
     /// Reserves blocks for `[position, position + count)` without writing them (fallocate), growing the file when it is
-    /// shorter: writes there can't run out of space, but the first one to each block still changes metadata. What was not
-    /// written reads as zeros. Durable only after ``sync()``.
+    /// shorter: writes there can't run out of space, but the first one to each block still changes metadata. What was
+    /// not written reads as zeros. Durable only after ``sync()``.
     func reserve(at position: UInt64, count: UInt64) throws(FileIOError)
 
     /// Maps a part of the file, writable and shared, so that a write is a store to memory: it survives the process, not
-    /// the machine, until ``sync()``. The part must lie inside the file, its blocks reserved, so that no store can meet a
-    /// full disk.
+    /// the machine, until ``sync()``. The part must lie inside the file, its blocks reserved, so that no store can meet
+    /// a full disk.
     /// - Parameters:
     ///   - position: a multiple of ``FileCaching/alignmentBytes``.
     ///   - isFilledSoon: brings all its pages in at once, for writing.

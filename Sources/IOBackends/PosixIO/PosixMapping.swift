@@ -1,6 +1,6 @@
-// A shared, writable mapping of a part of a file. A store to it can't report an error, so it is only made where reserved
-// blocks are enough to keep one from happening; what the device fails to read ends the process (SIGBUS), which is what a
-// failed read of the log would do anyway.
+// A shared, writable mapping of a part of a file. A store to it can't report an error, so it is only made where
+// reserved blocks are enough to keep one from happening; what the device fails to read ends the process (SIGBUS), which
+// is what a failed read of the log would do anyway.
 import FileIO
 import Glibc
 

@@ -94,8 +94,8 @@ public final class SimulatedFileSystem: FileSystem {
         }
     }
 
-    /// The next write to a path that ends so reports success and lands that many sectors further on, or before. Power loss
-    /// forgets the plan, as all faults.
+    /// The next write to a path that ends so reports success and lands that many sectors further on, or before. Power
+    /// loss forgets the plan, as all faults.
     public func misdirectNextWrite(pathSuffix: String = "", bySectors sectors: Int) {
         disk.state.withLock { $0.faults.misdirected = (pathSuffix, sectors) }
     }

@@ -1,5 +1,5 @@
-// The switch between the disk backends, as people name them: `posix`, `uring`, or `auto`, which says what it picked and why.
-// Nothing fails because io_uring is missing: the POSIX backend does everything too.
+// The switch between the disk backends, as people name them: `posix`, `uring`, or `auto`, which says what it picked and
+// why. Nothing fails because io_uring is missing: the POSIX backend does everything too.
 public import FileIO
 internal import PosixIO
 

@@ -1,5 +1,5 @@
-// What the rings of one backend did: without these numbers a figure of io_uring can't be explained. Updated once per batch,
-// readable at any time from any thread.
+// What the rings of one backend did: without these numbers a figure of io_uring can't be explained. Updated once per
+// batch, readable at any time from any thread.
 import FileIO
 import PosixIO
 import Synchronization

@@ -1,7 +1,7 @@
-// The disk through io_uring: batches go through the calling thread's ring in one system call, and single operations through
-// plain system calls, because on a page cache a ring costs a lone operation more than it gives (research: one request at a
-// time is about 12 microseconds slower on ext4, where buffered writes and syncs always take a kernel worker thread). Where a
-// thread gets no ring, everything still works as on POSIX.
+// The disk through io_uring: batches go through the calling thread's ring in one system call, and single operations
+// through plain system calls, because on a page cache a ring costs a lone operation more than it gives (research: one
+// request at a time is about 12 microseconds slower on ext4, where buffered writes and syncs always take a kernel
+// worker thread). Where a thread gets no ring, everything still works as on POSIX.
 public import FileIO
 import Glibc
 import PosixIO
@@ -13,8 +13,8 @@ public struct UringOptions: Sendable, Hashable {
     public var batchMin = 2
     /// Requests that one batch keeps in flight at a time, at most ``UringRing/entries``.
     public var inFlightMax = 128
-    /// Requests that one system call hands over. All at once costs the least time of the processor; one at a time keeps a
-    /// device busy that takes a burst as one piece.
+    /// Requests that one system call hands over. All at once costs the least time of the processor; one at a time keeps
+    /// a device busy that takes a burst as one piece.
     public var perEnterMax = 128
 
     public init() {}

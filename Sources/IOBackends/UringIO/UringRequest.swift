@@ -1,5 +1,5 @@
-// One request as the ring sees it: plain numbers and pointers, so that a batch of them is one block of memory. It knows how
-// to fill a submission entry and what is left after a short transfer; it never talks to the kernel itself.
+// One request as the ring sees it: plain numbers and pointers, so that a batch of them is one block of memory. It knows
+// how to fill a submission entry and what is left after a short transfer; it never talks to the kernel itself.
 import CLiburing
 import Glibc
 import Synchronization

@@ -1,6 +1,6 @@
-// A ring and the one thread that owns it. The kernel lets only that thread submit (SINGLE_ISSUER, DEFER_TASKRUN), so rings
-// live in thread-local storage and die with their thread. A ring never has requests in flight between two calls: whoever
-// submits also waits, and no buffer is given back to its owner while the kernel may still write to it.
+// A ring and the one thread that owns it. The kernel lets only that thread submit (SINGLE_ISSUER, DEFER_TASKRUN), so
+// rings live in thread-local storage and die with their thread. A ring never has requests in flight between two calls:
+// whoever submits also waits, and no buffer is given back to its owner while the kernel may still write to it.
 import CLiburing
 import Glibc
 import Synchronization
@@ -122,8 +122,8 @@ struct UringRefusal: Error {
 }
 
 extension UringRing {
-    /// Calls `body` with the calling thread's ring, or nil when the thread can't have one. It is made at the first use and
-    /// freed when the thread ends.
+    /// Calls `body` with the calling thread's ring, or nil when the thread can't have one. It is made at the first use
+    /// and freed when the thread ends.
     static func withCurrent<Result>(_ body: (UringRing?) -> Result) -> Result {
         let slot: Slot
         if let known = pthread_getspecific(key) {

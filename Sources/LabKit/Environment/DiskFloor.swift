@@ -6,7 +6,8 @@ internal import Glibc
 /// Times of `write 4 KiB + fdatasync`, appended to one file, one after the other.
 public struct DiskFloor: Codable, Hashable, Sendable {
     public var writes: Int
-    /// The fastest of them. On a busy machine the percentiles hold waiting for a processor as well; this one is the disk.
+    /// The fastest of them. On a busy machine the percentiles hold waiting for a processor as well; this one is the
+    /// disk.
     public var minimumSeconds: Double
     public var p50Seconds: Double
     public var p99Seconds: Double

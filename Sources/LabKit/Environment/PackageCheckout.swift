@@ -9,7 +9,8 @@ public struct PackageCheckout: Hashable, Sendable {
 
     static let levelsMax = 12
 
-    /// Walks up from `executable` to the nearest folder that holds a `Package.swift`. Symbolic links are resolved first.
+    /// Walks up from `executable` to the nearest folder that holds a `Package.swift`. Symbolic links are resolved
+    /// first.
     public static func containing(executable: String) -> PackageCheckout? {
         var folder = URL(fileURLWithPath: executable).resolvingSymlinksInPath().deletingLastPathComponent()
         for _ in 0..<levelsMax {

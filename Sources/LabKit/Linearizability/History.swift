@@ -1,5 +1,5 @@
-// What clients saw: calls to a store of keys with their start, end and answer. Times are ticks of one monotonic clock of
-// the observer. An operation whose answer never came may have taken effect at any time after its start, or never; it
+// What clients saw: calls to a store of keys with their start, end and answer. Times are ticks of one monotonic clock
+// of the observer. An operation whose answer never came may have taken effect at any time after its start, or never; it
 // must never be left out of a history that is judged.
 
 /// One call to one key. Values are numbers that stand for what was stored, 0 for "absent"; a good workload writes each

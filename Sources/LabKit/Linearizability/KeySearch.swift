@@ -1,5 +1,5 @@
-// The search for an order of one key's operations, with a budget of steps. Owns its state and starts from nothing each time:
-// what it remembers of one key is freed before the next key is judged.
+// The search for an order of one key's operations, with a budget of steps. Owns its state and starts from nothing each
+// time: what it remembers of one key is freed before the next key is judged.
 
 /// The search for one key: calls and returns in a doubly linked list in order of time; an operation that is taken is
 /// lifted out, and put back when the way leads nowhere.

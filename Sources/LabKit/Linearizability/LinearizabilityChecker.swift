@@ -1,14 +1,14 @@
 // Decides whether a history could have come from one copy of the store that takes one operation at a time (Herlihy and
 // Wing 1990), by the search of Wing and Gong (1993) with Lowe's memory of visited configurations (2017), key by key:
 // linearizability is local, so each key is judged alone. All keys get a small budget first, and those that are left get
-// twice as much in the next round, so that a key that is hard to judge hides no violation of another. A search that runs
-// out of steps or time answers "unknown", which must never be counted as a pass.
+// twice as much in the next round, so that a key that is hard to judge hides no violation of another. A search that
+// runs out of steps or time answers "unknown", which must never be counted as a pass.
 
 /// The verdict on a history.
 public enum Linearizability: Hashable, Sendable {
     case linearizable
-    /// No order of this key's operations explains the answers. `prefix` is the longest order that was found, as positions
-    /// in the history.
+    /// No order of this key's operations explains the answers. `prefix` is the longest order that was found, as
+    /// positions in the history.
     case violated(key: String, prefix: [Int])
     /// The search for this key was given up, and no other key is violated as far as is known.
     case unknown(key: String)

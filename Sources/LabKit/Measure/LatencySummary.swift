@@ -1,5 +1,5 @@
-// What of a latency histogram goes into a report: a few exact numbers, the usual quantiles and a fixed ladder of buckets
-// that Prometheus can aggregate.
+// What of a latency histogram goes into a report: a few exact numbers, the usual quantiles and a fixed ladder of
+// buckets that Prometheus can aggregate.
 
 /// Latencies of one kind of operation. All values in seconds.
 public struct LatencySummary: Codable, Hashable, Sendable {

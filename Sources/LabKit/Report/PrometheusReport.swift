@@ -1,5 +1,6 @@
-// run.prom: the report as Prometheus text 0.0.4. Identity labels stand on every sample and have few values each; what is
-// particular to one run stands on loadgen_run_info only. Metric names are a promise to dashboards: add, don't rename.
+// run.prom: the report as Prometheus text 0.0.4. Identity labels stand on every sample and have few values each; what
+// is particular to one run stands on loadgen_run_info only. Metric names are a promise to dashboards: add, don't
+// rename.
 internal import Telemetry
 
 /// Rendering of run.prom.

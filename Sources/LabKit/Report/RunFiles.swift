@@ -1,5 +1,5 @@
-// Puts a report into its folder. Each file is written under a temporary name, made durable and renamed, so that a reader
-// never sees half a report and an interrupted writer leaves the old one.
+// Puts a report into its folder. Each file is written under a temporary name, made durable and renamed, so that a
+// reader never sees half a report and an interrupted writer leaves the old one.
 internal import Foundation
 internal import Glibc
 

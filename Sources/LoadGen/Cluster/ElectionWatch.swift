@@ -1,5 +1,6 @@
-// Counts elections that nobody asked for: looks at every group's term on every node now and then, and adds up how far the
-// terms have moved since they were first seen. A group's first term is no surprise; any later one under mere load is.
+// Counts elections that nobody asked for: looks at every group's term on every node now and then, and adds up how far
+// the terms have moved since they were first seen. A group's first term is no surprise; any later one under mere load
+// is.
 import LabKit
 import Synchronization
 

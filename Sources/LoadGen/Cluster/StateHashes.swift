@@ -1,5 +1,5 @@
-// Whether all nodes of a cluster hold the same state: the hash that each gives of each group's replicated state, compared at
-// the same applied index. Asks, never changes anything.
+// Whether all nodes of a cluster hold the same state: the hash that each gives of each group's replicated state,
+// compared at the same applied index. Asks, never changes anything.
 import Foundation
 import LabKit
 

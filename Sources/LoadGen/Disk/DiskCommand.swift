@@ -1,5 +1,5 @@
-// The command line of `LoadGen disk`: one pattern of disk I/O through one backend of Strata's, to be held against what fio
-// does with the same pattern. Everything is checked here, before a file is touched.
+// The command line of `LoadGen disk`: one pattern of disk I/O through one backend of Strata's, to be held against what
+// fio does with the same pattern. Everything is checked here, before a file is touched.
 import ArgumentParser
 import FileIO
 import LabKit

@@ -1,5 +1,5 @@
-// One bit of one file of a node that is down, flipped and flipped back. Only files whose every byte is covered by a checksum
-// are chosen, and of logs not the last bytes: a damaged last frame can't be told from a torn one.
+// One bit of one file of a node that is down, flipped and flipped back. Only files whose every byte is covered by a
+// checksum are chosen, and of logs not the last bytes: a damaged last frame can't be told from a torn one.
 import Foundation
 import Glibc
 import LabKit

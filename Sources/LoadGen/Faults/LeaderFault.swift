@@ -1,5 +1,5 @@
-// What a trial of a failover does to the leader, and how it is undone. Every fault here hits one node that is alive and can be
-// undone within a bound; what an embedded cluster can't do to its processes does not belong here.
+// What a trial of a failover does to the leader, and how it is undone. Every fault here hits one node that is alive and
+// can be undone within a bound; what an embedded cluster can't do to its processes does not belong here.
 import Foundation
 import Glibc
 import LabKit

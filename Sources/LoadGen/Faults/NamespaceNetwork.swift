@@ -1,7 +1,7 @@
-// The network between the nodes of the embedded cluster, made by the kernel: each node in a network namespace of its own, all on
-// one bridge, cut by routes into a pair of devices that nobody listens on. Needs root and iproute2. What the proxy does for bytes
-// this does for packets: they are lost without a word to the sender, acknowledgements too, and TCP's own timers decide when a
-// healed connection goes on.
+// The network between the nodes of the embedded cluster, made by the kernel: each node in a network namespace of its
+// own, all on one bridge, cut by routes into a pair of devices that nobody listens on. Needs root and iproute2. What
+// the proxy does for bytes this does for packets: they are lost without a word to the sender, acknowledgements too, and
+// TCP's own timers decide when a healed connection goes on.
 import Glibc
 import LabKit
 

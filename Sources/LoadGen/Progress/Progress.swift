@@ -1,5 +1,5 @@
-// What a person sees while a run goes on: on a terminal one block that is redrawn, elsewhere one line a second. Everything
-// goes to standard error. Shows only what LiveCounters and /proc say; results come from elsewhere.
+// What a person sees while a run goes on: on a terminal one block that is redrawn, elsewhere one line a second.
+// Everything goes to standard error. Shows only what LiveCounters and /proc say; results come from elsewhere.
 import Glibc
 import LabKit
 import Synchronization

@@ -1,5 +1,5 @@
-// One non-blocking connection that speaks the Redis protocol: bytes out, replies in. Knows nothing of operations, keys or
-// clocks; it must not block and must not allocate once its buffers have their size.
+// One non-blocking connection that speaks the Redis protocol: bytes out, replies in. Knows nothing of operations, keys
+// or clocks; it must not block and must not allocate once its buffers have their size.
 import Glibc
 
 /// Owned by one event loop thread; not for sharing.

@@ -1,5 +1,6 @@
-// Failover: open-loop writes over connections to every node while the leader is killed, paused, cut off, again and again. What counts is
-// the time during which nobody got an answer; and, later, that everything that was answered is still there.
+// Failover: open-loop writes over connections to every node while the leader is killed, paused, cut off, again and
+// again. What counts is the time during which nobody got an answer; and, later, that everything that was answered is
+// still there.
 import LabKit
 
 struct FailoverPlan: Sendable {

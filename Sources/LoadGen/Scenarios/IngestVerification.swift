@@ -48,7 +48,8 @@ enum IngestVerification {
                 let offset = UInt64(bitPattern: view.baseOffset)
                 next = view.endOffset
                 found.withLock { found in
-                    // A broken stream is resumed at a batch's end; what came twice over the wire is not twice in the log.
+                    // A broken stream is resumed at a batch's end; what came twice over the wire is not twice in the
+                    // log.
                     if let last = found.batches.last?.baseOffset, offset <= last { return }
                     if let batch = codec.batch(in: view.bytes) {
                         found.batches.append(IngestLedger.Entry(baseOffset: offset, batch: batch))

@@ -1,4 +1,5 @@
-// Key-value throughput and latency over RESP: closed loops of many clients, first writing, then reading what was written.
+// Key-value throughput and latency over RESP: closed loops of many clients, first writing, then reading what was
+// written.
 import LabKit
 
 struct KeyValuePlan: Sendable {

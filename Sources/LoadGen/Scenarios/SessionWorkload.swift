@@ -1,6 +1,6 @@
-// Increments through faults: what nobody may do twice, sent again in sessions until it is answered. In the end each counter
-// must be exactly the number of answered increments: less is a lost one, more is one that was applied twice. It must never
-// count an increment as answered that was not, nor leave out one whose outcome nobody knows.
+// Increments through faults: what nobody may do twice, sent again in sessions until it is answered. In the end each
+// counter must be exactly the number of answered increments: less is a lost one, more is one that was applied twice. It
+// must never count an increment as answered that was not, nor leave out one whose outcome nobody knows.
 import LabKit
 import StrataClient
 import Synchronization

@@ -1,5 +1,5 @@
-// The memtable's skip list alone: one thread, in process, a million entries of 16 + 100 bytes, put and got in key order.
-// The floor under everything that the store can do.
+// The memtable's skip list alone: one thread, in process, a million entries of 16 + 100 bytes, put and got in key
+// order. The floor under everything that the store can do.
 import LabKit
 import Memory
 import Storage

@@ -1,5 +1,5 @@
-// The verb `mixed`: puts, gets and scans at a steady rate for as long as one likes, while somebody writes down how much memory
-// the process has. Its answer is the memory, not the speed.
+// The verb `mixed`: puts, gets and scans at a steady rate for as long as one likes, while somebody writes down how much
+// memory the process has. Its answer is the memory, not the speed.
 import LabKit
 import Storage
 

@@ -134,8 +134,8 @@ struct StorageBench: Sendable {
         clock.begin()
         while tally.operations < plan.reads {
             key.set(random.below(plan.keys))
-            // As db_bench, which reads into a PinnableSlice: no array is made. Both ends of the value are touched, as by
-            // somebody who uses it.
+            // As db_bench, which reads into a PinnableSlice: no array is made. Both ends of the value are touched, as
+            // by somebody who uses it.
             var valueBytes = 0
             let isFound = try key.bytes.withRaw { (key) throws(StorageError) in
                 if let tree {

@@ -115,8 +115,8 @@ struct StorageCommand: ParsableCommand {
         "use-existing-db", "sync", "disable-wal", "memtable-hash-index", "histogram", "no-write", "debug-ok",
     ]
 
-    /// db_bench's spellings as this command's: underscores become dashes, `--compression_type` is `--compression`, and a
-    /// flag may carry `=true`, `=1`, `=false` or `=0`. Other arguments stay as they are.
+    /// db_bench's spellings as this command's: underscores become dashes, `--compression_type` is `--compression`, and
+    /// a flag may carry `=true`, `=1`, `=false` or `=0`. Other arguments stay as they are.
     /// - Parameter arguments: the command line without the program's name, beginning with `storage`.
     static func normalise(_ arguments: [String]) -> [String] {
         guard arguments.first == configuration.commandName else { return arguments }

@@ -23,7 +23,8 @@ struct StorageKeys {
     }
 }
 
-/// Values: slices of a buffer of 100-byte pieces of which each half repeats the other, so that a compressor halves them.
+/// Values: slices of a buffer of 100-byte pieces of which each half repeats the other, so that a compressor halves
+/// them.
 struct StorageValues {
     private static let bufferBytes = 1 << 20
     private static let pieceBytes = 100

@@ -100,7 +100,8 @@ final class StorageSubject: Sendable {
     }
 
     /// Writes a batch behind everything before it.
-    /// - Parameter isSynced: on the device before this returns; otherwise in the page cache, or without a log in memory.
+    /// - Parameter isSynced: on the device before this returns; otherwise in the page cache, or without a log in
+    ///   memory.
     func write(_ batch: WriteBatch, isSynced: Bool) throws(StorageError) {
         if store.needsBackpressure { try brake() }
         if let standalone { try standalone.write(batch, durability: isSynced ? .power : .process) }
@@ -166,7 +167,8 @@ final class StorageSubject: Sendable {
     /// Scans give keys in order; an engine without order sorts all of them for each.
     var isOrdered: Bool { tree != nil }
 
-    /// Writes the store's files back and asks the kernel to forget their pages. Only advice, as for fio's own cold reads.
+    /// Writes the store's files back and asks the kernel to forget their pages. Only advice, as for fio's own cold
+    /// reads.
     func dropPageCache() {
         let files = FileManager.default.enumerator(atPath: folder)
         while let name = files?.nextObject() as? String {

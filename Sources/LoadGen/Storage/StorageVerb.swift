@@ -8,7 +8,8 @@ enum StorageVerb: String, CaseIterable, ExpressibleByArgument {
     case compact, flush, waitforcompaction
     /// Not of db_bench: puts, gets and scans together, for memory under load; see --duration, --rate, --memory-budget.
     case mixed
-    /// Not of db_bench: what the page cache holds of the store is written and dropped, so that the next verb reads cold.
+    /// Not of db_bench: what the page cache holds of the store is written and dropped, so that the next verb reads
+    /// cold.
     case dropcache
 
     /// Begins with an empty store unless --use-existing-db was given.

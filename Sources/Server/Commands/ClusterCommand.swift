@@ -1,4 +1,5 @@
-// `Server cluster`: who the members are, and how they change. Talks to any node over HTTP and prints a table or one line.
+// `Server cluster`: who the members are, and how they change. Talks to any node over HTTP and prints a table or one
+// line.
 import ArgumentParser
 import Foundation
 

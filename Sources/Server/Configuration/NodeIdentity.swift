@@ -1,6 +1,6 @@
-// Who this data folder is: `node/node.json`. Written once with a fresh incarnation when the folder is new, and once more when
-// the cluster has formed. A folder is never silently adopted by a node of another name, and no identity is ever made over files
-// that another one left.
+// Who this data folder is: `node/node.json`. Written once with a fresh incarnation when the folder is new, and once
+// more when the cluster has formed. A folder is never silently adopted by a node of another name, and no identity is
+// ever made over files that another one left.
 import Cluster
 import FileIO
 import Foundation

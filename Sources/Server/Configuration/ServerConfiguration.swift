@@ -1,5 +1,5 @@
-// What a node is started with, after the command line, the environment and the configuration file were put on top of each
-// other, in that order of precedence.
+// What a node is started with, after the command line, the environment and the configuration file were put on top of
+// each other, in that order of precedence.
 import Cluster
 import Configuration
 import Foundation

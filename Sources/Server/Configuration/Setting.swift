@@ -1,6 +1,6 @@
 // The settings of a node, in one table: name, what a value must look like, what it is for. Flags, environment and
-// configuration file are checked against it, and Docs/Configuration.md is compared with it by a test. A value that it does
-// not allow must never be skipped: a node that overlooks a wrong `peers` forms a cluster of its own.
+// configuration file are checked against it, and Docs/Configuration.md is compared with it by a test. A value that it
+// does not allow must never be skipped: a node that overlooks a wrong `peers` forms a cluster of its own.
 import Logging
 import Memory
 import SimulatedIO

@@ -1,6 +1,6 @@
 // Where settings come from, each source checked against the table before anything is started: the environment, and the
-// configuration file with its JSON types. What a source has and the table does not is refused with the nearest name. The
-// result of a source is text by setting, which the flags go before.
+// configuration file with its JSON types. What a source has and the table does not is refused with the nearest name.
+// The result of a source is text by setting, which the flags go before.
 import Configuration
 import Foundation
 
@@ -66,8 +66,8 @@ extension SettingValues {
         self = try resolved(calling: \.variable)
     }
 
-    /// Kubernetes sets variables for each service of a namespace: a service that is called `strata`, or `strata-…`, has some
-    /// that begin as ours do (`STRATA_SERVICE_HOST`, `STRATA_PORT=tcp://…`, `STRATA_PORT_9092_TCP_ADDR`).
+    /// Kubernetes sets variables for each service of a namespace: a service that is called `strata`, or `strata-…`, has
+    /// some that begin as ours do (`STRATA_SERVICE_HOST`, `STRATA_PORT=tcp://…`, `STRATA_PORT_9092_TCP_ADDR`).
     private static func isServiceLink(_ variable: String, _ text: String) -> Bool {
         if variable.hasSuffix("_SERVICE_HOST") || variable.contains("_SERVICE_PORT") { return true }
         if variable.hasSuffix("_PORT"), text.contains("://") { return true }

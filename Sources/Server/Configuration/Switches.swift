@@ -1,5 +1,5 @@
-// The position of every switch of this node, in the words that metrics, logs and results use. A figure without them means
-// nothing.
+// The position of every switch of this node, in the words that metrics, logs and results use. A figure without them
+// means nothing.
 import Memory
 import Storage
 import UringIO
@@ -27,8 +27,8 @@ struct Switches: Sendable {
     }
 }
 
-/// Whether members promise their leader not to help another for a while, so that it may answer reads alone. Makes failover
-/// slower by up to that while.
+/// Whether members promise their leader not to help another for a while, so that it may answer reads alone. Makes
+/// failover slower by up to that while.
 enum LeaseSwitch: String, Sendable, CaseIterable {
     case off, on
 }

@@ -79,8 +79,8 @@ extension BrokerGRPCService {
         }
     }
 
-    /// Writes a batch's records in pieces, so that a slow consumer holds back the decoding rather than fill the writer's
-    /// queue.
+    /// Writes a batch's records in pieces, so that a slow consumer holds back the decoding rather than fill the
+    /// writer's queue.
     private static func write(
         _ reader: inout RecordReader, from offset: UInt64, highWatermark: UInt64,
         to response: RPCWriter<Strata_V1_LogEntry>

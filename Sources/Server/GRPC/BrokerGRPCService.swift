@@ -94,7 +94,8 @@ struct BrokerGRPCService: Strata_V1_LogBroker.SimpleServiceProtocol {
             respond(.init(id, result))
         }
         guard let waiting else { return }
-        // A leader is waited for a little less than the client waits, so that it hears "not written" rather than nothing.
+        // A leader is waited for a little less than the client waits, so that it hears "not written" rather than
+        // nothing.
         let patience = min(milliseconds - milliseconds / 4, Int64(BrokerLimits.readyWaitMilliseconds))
         broker.produce(
             topic: request.topic, partition: request.partition, batch: batch, acks: acks,

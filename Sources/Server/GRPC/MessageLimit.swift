@@ -1,6 +1,6 @@
-// Says why a call ends whose message is larger than the listener takes: RESOURCE_EXHAUSTED and a sentence that names the
-// limit. The gRPC transport alone closes such a stream without a word, which a client takes for a broken connection and
-// tries again. It reads the five bytes in front of each message and must never hold any of the message itself.
+// Says why a call ends whose message is larger than the listener takes: RESOURCE_EXHAUSTED and a sentence that names
+// the limit. The gRPC transport alone closes such a stream without a word, which a client takes for a broken connection
+// and tries again. It reads the five bytes in front of each message and must never hold any of the message itself.
 import NIOCore
 import NIOHPACK
 import NIOHTTP2

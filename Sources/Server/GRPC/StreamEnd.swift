@@ -1,5 +1,5 @@
-// The end of a stream that may come while it waits for the engine: its client has gone, or the node is shutting down. It
-// must wake the one who waits at once, or a stop would take as long as the longest wait.
+// The end of a stream that may come while it waits for the engine: its client has gone, or the node is shutting down.
+// It must wake the one who waits at once, or a stop would take as long as the longest wait.
 import Synchronization
 
 /// Reached once, for good; wakes at most one waiter.

@@ -1,5 +1,5 @@
-// The JSON body of a request: read strictly, with every field asked for by name and type. A field that the route does not
-// know is refused, never skipped: `ttl` in a body that knows none would be a key that never expires.
+// The JSON body of a request: read strictly, with every field asked for by name and type. A field that the route does
+// not know is refused, never skipped: `ttl` in a body that knows none would be a key that never expires.
 import Foundation
 import HTTPTypes
 import Hummingbird

@@ -1,8 +1,9 @@
-// What HTTP/1.1 asks of every connection, whatever the route: exactly one Host, `100 Continue` only when the body is wanted,
-// no body in an answer to HEAD, and an end that lets the client read its answer. A socket that is closed while the client
-// still sends is reset by the kernel, and the answer is lost on its way; one that is neither closed nor read hangs the
-// client. So an answer that ends a connection is followed by a half-close, and what the client still sends is read and
-// dropped, within bounds (RFC 9112 §9.6). Must never reorder answers: it writes its own only when none is due before it.
+// What HTTP/1.1 asks of every connection, whatever the route: exactly one Host, `100 Continue` only when the body is
+// wanted, no body in an answer to HEAD, and an end that lets the client read its answer. A socket that is closed while
+// the client still sends is reset by the kernel, and the answer is lost on its way; one that is neither closed nor read
+// hangs the client. So an answer that ends a connection is followed by a half-close, and what the client still sends is
+// read and dropped, within bounds (RFC 9112 §9.6). Must never reorder answers: it writes its own only when none is due
+// before it.
 import NIOCore
 import NIOHTTP1
 

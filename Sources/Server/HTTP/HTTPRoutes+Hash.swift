@@ -1,6 +1,7 @@
 // `GET /hash?group=kv[&index=N][&from=M]`: a hash of a group's replicated state, for comparing nodes. `group` is `kv`,
-// `controller` or a topic partition's number as metrics name it (`partition-16`, or `16`). With `index` the answer waits until
-// that entry is applied here and is of that very moment, unless the node was past it: `applied` says which entry it was.
+// `controller` or a topic partition's number as metrics name it (`partition-16`, or `16`). With `index` the answer
+// waits until that entry is applied here and is of that very moment, unless the node was past it: `applied` says which
+// entry it was.
 import Cluster
 import Hummingbird
 import StrataNode

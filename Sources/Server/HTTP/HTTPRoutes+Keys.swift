@@ -1,7 +1,8 @@
-// Keys and values over HTTP. Where a key is asked for it stands in the query (`key`, percent escapes for other bytes, or
-// `keyBase64`) or, when the query has none, in a JSON body (`{"key":…}` or `{"keyBase64":…}`), which is the place for long ones: a
-// query has a limit (HTTPConnectionHandler.headFieldBytesMax), a body takes every legal key. Values likewise: `value` or
-// `valueBase64`. `/get` takes `consistency=lease` or `stale` too, the latter with `maxStaleness=<ms>`.
+// Keys and values over HTTP. Where a key is asked for it stands in the query (`key`, percent escapes for other bytes,
+// or `keyBase64`) or, when the query has none, in a JSON body (`{"key":…}` or `{"keyBase64":…}`), which is the place
+// for long ones: a query has a limit (HTTPConnectionHandler.headFieldBytesMax), a body takes every legal key. Values
+// likewise: `value` or `valueBase64`. `/get` takes `consistency=lease` or `stale` too, the latter with
+// `maxStaleness=<ms>`.
 import Cluster
 import HTTPTypes
 import Hummingbird

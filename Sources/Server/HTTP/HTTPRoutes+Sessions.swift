@@ -4,8 +4,9 @@
 //   DELETE     /session    ?client=N              {"success":true}
 //   PUT, POST  /increment  ?key=K[&by=N]          {"success":true,"value":N}
 //
-// A write belongs to a session when it names `client` and `sequence` (and `acknowledged`): in the query, or in the body of
-// `/set` and `/delete`. Sent again with the same two it is applied once and answered as the first time. Docs/Sessions.md.
+// A write belongs to a session when it names `client` and `sequence` (and `acknowledged`): in the query, or in the body
+// of `/set` and `/delete`. Sent again with the same two it is applied once and answered as the first time.
+// Docs/Sessions.md.
 import Cluster
 import Hummingbird
 import KeyValue

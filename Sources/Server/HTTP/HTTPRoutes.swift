@@ -9,8 +9,9 @@
 //   GET       /hash     ?group=kv[&index=N]    {"group","applied","hash",...}; see HTTPRoutes+Hash
 //   /cluster and below: HTTPRoutes+Cluster.swift
 //
-// HEAD works where GET does and changes nothing, so not for `/put`. What keys and values look like: HTTPRoutes+Keys.swift. It must
-// never answer success before the store has, and never skip a field or parameter that it does not know.
+// HEAD works where GET does and changes nothing, so not for `/put`. What keys and values look like:
+// HTTPRoutes+Keys.swift. It must never answer success before the store has, and never skip a field or parameter that it
+// does not know.
 import Cluster
 import Foundation
 import HTTPTypes

@@ -1,6 +1,6 @@
-// Reads JSON strictly: RFC 8259 and nothing else, no name twice in one object, no broken UTF-8, no lone surrogate. Bytes come
-// from a socket or a file of anybody's: whatever they are, it ends with a value or with one sentence that names the place,
-// never with a trap, and needs memory and stack in proportion to the input.
+// Reads JSON strictly: RFC 8259 and nothing else, no name twice in one object, no broken UTF-8, no lone surrogate.
+// Bytes come from a socket or a file of anybody's: whatever they are, it ends with a value or with one sentence that
+// names the place, never with a trap, and needs memory and stack in proportion to the input.
 
 /// Why bytes are not a JSON document.
 struct JSONFailure: Error, Hashable, Sendable, CustomStringConvertible {

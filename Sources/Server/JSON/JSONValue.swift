@@ -1,6 +1,6 @@
-// A JSON document as it was written: names in their order, numbers as their digits, strings as UTF-8 bytes. Decoders that
-// fit a document to a type skip what the type does not know; request bodies and the configuration file need to see it, since
-// a field that nobody reads is a mistake that nobody hears of. See JSONReader for how it is read.
+// A JSON document as it was written: names in their order, numbers as their digits, strings as UTF-8 bytes. Decoders
+// that fit a document to a type skip what the type does not know; request bodies and the configuration file need to see
+// it, since a field that nobody reads is a mistake that nobody hears of. See JSONReader for how it is read.
 
 /// One value of a JSON document (RFC 8259).
 enum JSONValue: Hashable, Sendable {

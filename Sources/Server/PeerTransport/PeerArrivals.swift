@@ -1,6 +1,6 @@
 // What comes in from each peer: when something came, and on which connection. The newest connection of a peer on a lane
-// replaces the one before it as soon as something comes on it: that one leads to an end which is gone without a word, and its
-// own end is no news. One that never carries anything replaces nothing.
+// replaces the one before it as soon as something comes on it: that one leads to an end which is gone without a word,
+// and its own end is no news. One that never carries anything replaces nothing.
 import Cluster
 import Raft
 import Synchronization

@@ -1,5 +1,5 @@
-// The seam between the network of peers, which knows who is connected, and the transports, which carry bytes. Both transports
-// keep control traffic and bulk traffic apart, are bounded, and drop rather than wait.
+// The seam between the network of peers, which knows who is connected, and the transports, which carry bytes. Both
+// transports keep control traffic and bulk traffic apart, are bounded, and drop rather than wait.
 import Cluster
 
 /// How peers talk once they have shaken hands.
@@ -18,8 +18,8 @@ protocol PeerChannel: AnyObject, Sendable {
     /// Batches that were dropped because too many bytes waited.
     var dropped: UInt64 { get }
 
-    /// What was sent was not acknowledged by the other end's kernel for several retransmissions: the way is broken, or was
-    /// until a moment ago, and TCP waits longer and longer before it tries again. False where that can't be seen.
+    /// What was sent was not acknowledged by the other end's kernel for several retransmissions: the way is broken, or
+    /// was until a moment ago, and TCP waits longer and longer before it tries again. False where that can't be seen.
     func isStuck() async -> Bool
 
     /// Carries what is pushed until the connection breaks or the task is cancelled.

@@ -1,6 +1,6 @@
-// Who this node is to its peers, and whom it lets in: the forming cluster at first, then the formed one, whose members come
-// and go and move. Shared by both sides of the handshake, on every transport. Must never name the members to a caller that
-// has not shown that it is one, or that it forms a cluster with this node.
+// Who this node is to its peers, and whom it lets in: the forming cluster at first, then the formed one, whose members
+// come and go and move. Shared by both sides of the handshake, on every transport. Must never name the members to a
+// caller that has not shown that it is one, or that it forms a cluster with this node.
 import Cluster
 import Raft
 import Synchronization

@@ -1,5 +1,5 @@
-// How a node finds out who is at an address, over gRPC, before anything else is said there: until both belong to one formed
-// cluster, or one of them refuses.
+// How a node finds out who is at an address, over gRPC, before anything else is said there: until both belong to one
+// formed cluster, or one of them refuses.
 import Cluster
 import GRPCCore
 import GRPCNIOTransportHTTP2
@@ -40,8 +40,8 @@ struct PeerHandshake: Sendable {
         channel.close(promise: nil)
     }
 
-    /// Shakes hands on a client of its own and returns as soon as that is done. The client ends by itself, and nobody waits
-    /// for it: its shutdown may never end when its server dies in that moment.
+    /// Shakes hands on a client of its own and returns as soon as that is done. The client ends by itself, and nobody
+    /// waits for it: its shutdown may never end when its server dies in that moment.
     func shakeHands(at address: ListenAddress) async throws -> (member: Member, tcpPort: Int) {
         let answer = HandshakeAnswer()
         let task = Task.detached {

@@ -1,5 +1,6 @@
-// One attempt to be connected to a peer, and the connection that came of it: runs on a task of its own, tells what becomes of
-// it, and ends when it is told to. It may be replaced by a newer one while it still waits for a peer that fell silent.
+// One attempt to be connected to a peer, and the connection that came of it: runs on a task of its own, tells what
+// becomes of it, and ends when it is told to. It may be replaced by a newer one while it still waits for a peer that
+// fell silent.
 import Cluster
 import Raft
 import Synchronization

@@ -1,7 +1,8 @@
-// The connections of a node to its peers: for every address one task that connects, shakes hands over gRPC, and then keeps a
-// channel of the chosen transport open until it breaks. A broken connection is reported to the host at once, as a hint that
-// the peer may be dead, and built anew after a short random pause. A connection on which nothing is heard any more is kept,
-// and a new one dialled beside it until one of them works: a way that heals must not wait for the timers of the old one.
+// The connections of a node to its peers: for every address one task that connects, shakes hands over gRPC, and then
+// keeps a channel of the chosen transport open until it breaks. A broken connection is reported to the host at once, as
+// a hint that the peer may be dead, and built anew after a short random pause. A connection on which nothing is heard
+// any more is kept, and a new one dialled beside it until one of them works: a way that heals must not wait for the
+// timers of the old one.
 import Cluster
 import GRPCCore
 import GRPCNIOTransportHTTP2
@@ -22,7 +23,8 @@ final class PeerNetwork: PeerTransport {
     static let silentChecks = 5
     /// A peer that takes connections and says nothing (it may be starting) is dialled less and less often.
     static let silentChecksMax = 80
-    /// How long, and how often meanwhile, a silent connection is looked at once more when its peer has shaken hands anew.
+    /// How long, and how often meanwhile, a silent connection is looked at once more when its peer has shaken hands
+    /// anew.
     static let graceLook = Duration.milliseconds(10)
     static let graceLooks = 20
     /// Three of these and a pause fit into a second after a cut has healed.
@@ -214,8 +216,9 @@ final class PeerNetwork: PeerTransport {
         }
     }
 
-    /// Whether a connection beside the one that is silent is still wanted now that the peer has shaken hands. A peer that stood
-    /// still answers on the old connection too, within moments, and what is under way there must not be sent again.
+    /// Whether a connection beside the one that is silent is still wanted now that the peer has shaken hands. A peer
+    /// that stood still answers on the old connection too, within moments, and what is under way there must not be sent
+    /// again.
     private func mayReplaceConnection(to id: NodeID) async throws -> Bool {
         guard let current = connections.withLock({ $0[id] }), current.link.isSilent else { return true }
         if await current.channel.isStuck() { return true }

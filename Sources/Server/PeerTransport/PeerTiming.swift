@@ -1,5 +1,5 @@
-// The two times that all members of a cluster must be set to alike: promises that leases rest on count by them. They are
-// said in every handshake; a node that was set otherwise is refused, by both sides.
+// The two times that all members of a cluster must be set to alike: promises that leases rest on count by them. They
+// are said in every handshake; a node that was set otherwise is refused, by both sides.
 import Cluster
 import Raft
 import StrataProtocol

@@ -1,5 +1,5 @@
-// What a connection knows of its client: its number, and the names that client libraries give themselves. Serves CLIENT and
-// HELLO; it changes nothing in how requests are treated.
+// What a connection knows of its client: its number, and the names that client libraries give themselves. Serves CLIENT
+// and HELLO; it changes nothing in how requests are treated.
 import NIOCore
 
 /// What `CLIENT` asks of the connection.

@@ -1,6 +1,6 @@
 // The commands that ask about the server: `COMMAND [COUNT | LIST | INFO [name ...] | DOCS [name ...]]` and
-// `CONFIG GET pattern [pattern ...]`. Client libraries and benchmarking tools ask before they start; settings are given on the
-// command line and can't be changed here.
+// `CONFIG GET pattern [pattern ...]`. Client libraries and benchmarking tools ask before they start; settings are given
+// on the command line and can't be changed here.
 import NIOCore
 
 /// A command as `COMMAND INFO` describes it.

@@ -5,7 +5,8 @@
 //   SESSION CLOSE client
 //   SESSION client SEQ n [ACK m] <one of the writes>
 //
-// A prefix and no state of the connection: pools and pipelines may send each attempt over another one. Docs/Sessions.md.
+// A prefix and no state of the connection: pools and pipelines may send each attempt over another one.
+// Docs/Sessions.md.
 import KeyValue
 
 extension RESPRequest {

@@ -1,8 +1,9 @@
 // One RESP connection: parses what arrives, hands requests to the store, and writes the answers in the order of the
 // requests although the requests run at the same time. Everything here happens on the connection's event loop; nothing
 // blocks, nothing awaits. A connection behaves as if its requests ran one after the other: reads run together with
-// reads and writes with writes, which the store applies in the order in which they were handed over; a read waits for the
-// writes before it, a write for the reads before it. It never drops an answer because the client stopped sending, and never buffers without a bound.
+// reads and writes with writes, which the store applies in the order in which they were handed over; a read waits for
+// the writes before it, a write for the reads before it. It never drops an answer because the client stopped sending,
+// and never buffers without a bound.
 import Cluster
 import KeyValue
 import NIOCore

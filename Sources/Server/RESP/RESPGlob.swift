@@ -1,5 +1,5 @@
-// Patterns of names as `CONFIG GET` takes them: `*`, `?`, `[abc]`, `[^a-z]` and `\` before a byte that means itself. Upper and
-// lower case are the same. It must never take longer than the product of both lengths, whatever the pattern.
+// Patterns of names as `CONFIG GET` takes them: `*`, `?`, `[abc]`, `[^a-z]` and `\` before a byte that means itself.
+// Upper and lower case are the same. It must never take longer than the product of both lengths, whatever the pattern.
 
 /// A pattern and the question whether a name matches it.
 struct RESPGlob {

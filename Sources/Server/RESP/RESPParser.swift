@@ -27,8 +27,8 @@ struct RESPParser {
             return
         }
         var received = received
-        // What was consumed makes room before the buffer grows: a stream that never pauses between two commands would make it
-        // grow for ever.
+        // What was consumed makes room before the buffer grows: a stream that never pauses between two commands would
+        // make it grow for ever.
         if buffer.writableBytes < received.readableBytes { buffer.discardReadBytes() }
         buffer.writeBuffer(&received)
     }
@@ -198,8 +198,8 @@ extension RESPParser {
             case invalid
         }
 
-        /// Reads `*N\r\n` or `$N\r\n` at the offset. `*-1` is an empty command, as in Redis. A number has one spelling: no plus,
-        /// no leading zeros.
+        /// Reads `*N\r\n` or `$N\r\n` at the offset. `*-1` is an empty command, as in Redis. A number has one spelling:
+        /// no plus, no leading zeros.
         private mutating func header(in bytes: UnsafeRawBufferPointer, max: Int) -> Header {
             // A sign, ten digits and the line's end; anything longer is no length.
             let headerBytesMax = 16

@@ -1,7 +1,8 @@
-// What a listener does when the system has no descriptor or memory left for one more connection: it stops accepting for a
-// moment, says so once, and goes on by itself. Without this NIO tries again at once and for ever, because the connection that
-// can't be accepted keeps the listening socket readable: an event loop that spins, and takes the processor from the requests
-// whose end would free descriptors. Stands in front of a listening channel's pipeline, of every front end alike.
+// What a listener does when the system has no descriptor or memory left for one more connection: it stops accepting for
+// a moment, says so once, and goes on by itself. Without this NIO tries again at once and for ever, because the
+// connection that can't be accepted keeps the listening socket readable: an event loop that spins, and takes the
+// processor from the requests whose end would free descriptors. Stands in front of a listening channel's pipeline, of
+// every front end alike.
 import Cluster
 import Glibc
 import NIOCore
@@ -73,7 +74,8 @@ final class AcceptPause: ChannelInboundHandler {
         try? context.channel.syncOptions?.setOption(.autoRead, value: isReading)
     }
 
-    /// What NIO does not close a listener for (`ServerSocketChannel.shouldCloseOnReadError`), but for aborted connections.
+    /// What NIO does not close a listener for (`ServerSocketChannel.shouldCloseOnReadError`), but for aborted
+    /// connections.
     private static func isTemporary(_ code: CInt) -> Bool {
         [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(code)
     }

@@ -1,5 +1,6 @@
-// The process's limit of open files. Shells start programs with a soft limit of 1,024 that is there for select(2); this server
-// does not use it, and every partition keeps files open. So the soft limit is raised to the hard one before anything is opened.
+// The process's limit of open files. Shells start programs with a soft limit of 1,024 that is there for select(2); this
+// server does not use it, and every partition keeps files open. So the soft limit is raised to the hard one before
+// anything is opened.
 import Foundation
 
 enum DescriptorLimit {

@@ -1,5 +1,6 @@
-// Writes the engine's diagnostics to the log, a few of each kind in a while, so that trouble which repeats a thousand times
-// a second fills neither the log nor the disk. What was left out is counted and said with the next line of its kind.
+// Writes the engine's diagnostics to the log, a few of each kind in a while, so that trouble which repeats a thousand
+// times a second fills neither the log nor the disk. What was left out is counted and said with the next line of its
+// kind.
 import Cluster
 import Logging
 import Synchronization

@@ -1,6 +1,7 @@
-// The first reason for which the process has to end, from whichever thread finds it. It is logged at once, and from then on the
-// end is certain: services have a moment to let clients go with an answer, then the process ends with status 1 whatever still
-// waits. A node that can't trust its disk must never live on for as long as its slowest service likes.
+// The first reason for which the process has to end, from whichever thread finds it. It is logged at once, and from
+// then on the end is certain: services have a moment to let clients go with an answer, then the process ends with
+// status 1 whatever still waits. A node that can't trust its disk must never live on for as long as its slowest service
+// likes.
 import Foundation
 import Glibc
 import Logging

@@ -1,5 +1,5 @@
-// The gRPC listener as a service: clients' and peers' calls on one port. Peer streams never end by themselves, so a graceful
-// stop gives running calls a moment and then closes what is left.
+// The gRPC listener as a service: clients' and peers' calls on one port. Peer streams never end by themselves, so a
+// graceful stop gives running calls a moment and then closes what is left.
 import Cluster
 import GRPCCore
 import GRPCNIOTransportHTTP2

@@ -1,5 +1,5 @@
-// The first thing that happens when a node is told to stop: it hands every group that it leads to a follower, while all its
-// listeners still serve. It comes last in the stack, because services stop in reverse order.
+// The first thing that happens when a node is told to stop: it hands every group that it leads to a follower, while all
+// its listeners still serve. It comes last in the stack, because services stop in reverse order.
 import Cluster
 import Logging
 import ServiceLifecycle

@@ -1,5 +1,6 @@
-// Whether the store's background thread gets on. The thread says when it has finished a piece of its work, the host asks once
-// a tick; neither waits for the other. A thread that never comes back from a call or from its sleep shows here.
+// Whether the store's background thread gets on. The thread says when it has finished a piece of its work, the host
+// asks once a tick; neither waits for the other. A thread that never comes back from a call or from its sleep shows
+// here.
 import Synchronization
 
 final class MaintenanceWatch: Sendable {

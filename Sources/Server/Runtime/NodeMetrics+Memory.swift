@@ -1,5 +1,5 @@
-// Where a node's memory goes: per allocator and use, of the store against its budget, of the log entries held in memory, and of
-// the process as the kernel counts it. Read when somebody asks.
+// Where a node's memory goes: per allocator and use, of the store against its budget, of the log entries held in
+// memory, and of the process as the kernel counts it. Read when somebody asks.
 import Cluster
 import Glibc
 import Memory

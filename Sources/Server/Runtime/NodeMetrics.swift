@@ -1,4 +1,5 @@
-// A node's metrics: made once, each with its sentence. Groups' states are read from the status table when somebody asks.
+// A node's metrics: made once, each with its sentence. Groups' states are read from the status table when somebody
+// asks.
 import Cluster
 import CoreMetrics
 import Raft

@@ -1,5 +1,5 @@
-// The threads of a running node: one that runs the host, log writers, a pool for reads, and one for the store's background
-// work. It joins the engine, which never waits, to the disk, the clock and the peers, which do.
+// The threads of a running node: one that runs the host, log writers, a pool for reads, and one for the store's
+// background work. It joins the engine, which never waits, to the disk, the clock and the peers, which do.
 import Broker
 import Cluster
 import Dispatch

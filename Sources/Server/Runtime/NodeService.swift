@@ -1,5 +1,5 @@
-// The node as a service: forms or joins its cluster, runs until it is told to stop or its storage fails, and ends in order.
-// Owns the data folder's lock for as long as anything may write there.
+// The node as a service: forms or joins its cluster, runs until it is told to stop or its storage fails, and ends in
+// order. Owns the data folder's lock for as long as anything may write there.
 import Cluster
 import FileIO
 import Logging

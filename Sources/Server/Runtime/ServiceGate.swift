@@ -1,5 +1,5 @@
-// The services that front ends hold from the first moment on, while the node behind them is still forming or opening. Until
-// it is there, every request gets a clear "not yet, nothing was written".
+// The services that front ends hold from the first moment on, while the node behind them is still forming or opening.
+// Until it is there, every request gets a clear "not yet, nothing was written".
 import Broker
 import Cluster
 import KeyValue

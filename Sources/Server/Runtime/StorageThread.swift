@@ -1,5 +1,6 @@
-// The log writers: a thread that takes everything queued, writes each group's share with one write and one sync, and tells
-// the host. While it syncs, the next share gathers: that is the group commit. A failed write or sync is never retried.
+// The log writers: a thread that takes everything queued, writes each group's share with one write and one sync, and
+// tells the host. While it syncs, the next share gathers: that is the group commit. A failed write or sync is never
+// retried.
 import Cluster
 import Foundation
 import Synchronization

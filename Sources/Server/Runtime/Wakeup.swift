@@ -1,6 +1,7 @@
-// How threads of a node wait for each other or for time to pass: on a word of memory and the monotonic clock. Never on the
-// wall clock, which may be set back by an hour while somebody waits for ten milliseconds of it (a semaphore's time-out counts
-// on it under Linux). To wake a thread that does not sleep costs one exchange of that word and no system call.
+// How threads of a node wait for each other or for time to pass: on a word of memory and the monotonic clock. Never on
+// the wall clock, which may be set back by an hour while somebody waits for ten milliseconds of it (a semaphore's
+// time-out counts on it under Linux). To wake a thread that does not sleep costs one exchange of that word and no
+// system call.
 import CEngine
 import Synchronization
 

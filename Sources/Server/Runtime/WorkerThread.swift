@@ -1,5 +1,5 @@
-// Threads that may block: one class for the loops that a node runs beside the cooperative pool. A loop sleeps (``Wakeup``)
-// until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
+// Threads that may block: one class for the loops that a node runs beside the cooperative pool. A loop sleeps
+// (``Wakeup``) until somebody has work for it or a deadline passes; it is told to stop and is waited for, never killed.
 import Dispatch
 import Foundation
 import Glibc

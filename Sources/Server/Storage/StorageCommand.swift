@@ -1,5 +1,5 @@
-// `Server storage`: looks at the files of stores that are not running. Verification and dumps change nothing; salvage writes
-// into a new folder only.
+// `Server storage`: looks at the files of stores that are not running. Verification and dumps change nothing; salvage
+// writes into a new folder only.
 import ArgumentParser
 import FileIO
 import PosixIO

@@ -1,4 +1,5 @@
-// `Server storage verify`: every byte of a node that is not running, its stores and its segmented logs alike. It reads only.
+// `Server storage verify`: every byte of a node that is not running, its stores and its segmented logs alike. It reads
+// only.
 import ArgumentParser
 import FileIO
 import PosixIO

@@ -1,5 +1,5 @@
-// A host of a cluster of one or of three, in which nobody is at the other end of the network: its storage is a simulated
-// disk that is done at once, its clock is moved by the test. Everything runs on the test's thread.
+// A host of a cluster of one or of three, in which nobody is at the other end of the network: its storage is a
+// simulated disk that is done at once, its clock is moved by the test. Everything runs on the test's thread.
 import FileIO
 import Raft
 import SegmentedLog

@@ -1,5 +1,5 @@
-// The commands of the state machines, which a peer may forward and a log may hold: decoding, joining, and applying what was
-// accepted. One that can't be read must be refused, never trapped on, for it comes again after every restart.
+// The commands of the state machines, which a peer may forward and a log may hold: decoding, joining, and applying what
+// was accepted. One that can't be read must be refused, never trapped on, for it comes again after every restart.
 import FileIO
 import Memory
 import Raft

@@ -1,6 +1,6 @@
-// A whole node on a disk in memory, and two peers that say anything: what honest peers say at first, then the same with numbers
-// that are near the truth or nowhere near it, damaged bytes, old messages once more. A decoded message must survive its
-// consumer: whatever peers say, the node neither traps nor stops, for its own disk is well.
+// A whole node on a disk in memory, and two peers that say anything: what honest peers say at first, then the same with
+// numbers that are near the truth or nowhere near it, damaged bytes, old messages once more. A decoded message must
+// survive its consumer: whatever peers say, the node neither traps nor stops, for its own disk is well.
 import FileIO
 import Memory
 import Raft

@@ -1,5 +1,5 @@
-// What peers say, as golden bytes: every kind of message, entry and command, for the targets to damage; and frames that are
-// built wrong on purpose behind good checksums, which no honest node makes.
+// What peers say, as golden bytes: every kind of message, entry and command, for the targets to damage; and frames that
+// are built wrong on purpose behind good checksums, which no honest node makes.
 import Broker
 import Raft
 import SegmentedLog

@@ -1,4 +1,5 @@
-// The peer protocol without a node behind it: batches, pieces of snapshots, and what else the same codec reads, from disk too.
+// The peer protocol without a node behind it: batches, pieces of snapshots, and what else the same codec reads, from
+// disk too.
 import FileIO
 import Raft
 import SegmentedLog

@@ -1,5 +1,5 @@
-// What clients and strangers send to a server's sockets: RESP, query strings, records, frames of peers, handshakes. A stream means
-// the same however it was cut on its way.
+// What clients and strangers send to a server's sockets: RESP, query strings, records, frames of peers, handshakes. A
+// stream means the same however it was cut on its way.
 import Broker
 import Cluster
 import KeyValue

@@ -1,4 +1,5 @@
-// A golden tree taken apart: which blocks its tables have and where, so that each can be damaged behind a good checksum.
+// A golden tree taken apart: which blocks its tables have and where, so that each can be damaged behind a good
+// checksum.
 import CEngine
 import FileIO
 

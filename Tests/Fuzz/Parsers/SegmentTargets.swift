@@ -1,5 +1,5 @@
-// The segmented log: segments, their indexes, frames from peers, and the file of term and vote; and the record batches that
-// its frames carry.
+// The segmented log: segments, their indexes, frames from peers, and the file of term and vote; and the record batches
+// that its frames carry.
 import FileIO
 import Records
 import SegmentedLog

@@ -1,5 +1,6 @@
-// Every way to write a setting wrongly is refused with its name, what was found and what is expected; the natural ways to
-// write it rightly are all taken. What is refused must never be skipped: a node that overlooks `peers` forms a cluster alone.
+// Every way to write a setting wrongly is refused with its name, what was found and what is expected; the natural ways
+// to write it rightly are all taken. What is refused must never be skipped: a node that overlooks `peers` forms a
+// cluster alone.
 import Configuration
 import Foundation
 import Logging

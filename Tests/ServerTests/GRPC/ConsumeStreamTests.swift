@@ -1,5 +1,5 @@
-// Consuming what is hard to consume: batches that can't be read, compressed ones, a node that is not ready yet, and a node
-// that goes away. A stream that follows ends only with a status that says why.
+// Consuming what is hard to consume: batches that can't be read, compressed ones, a node that is not ready yet, and a
+// node that goes away. A stream that follows ends only with a status that says why.
 import Broker
 import Cluster
 import Foundation
@@ -132,8 +132,8 @@ import Testing
 
     @Test func compressedRecordsAreDelivered() async throws {
         try await withTopic { client, broker in
-            // One record in a raw snappy block, written by hand: 13 literal bytes that end with the first "Hello, ", a copy
-            // of 19 from 7 back, and two literal bytes, "!" and the count of headers.
+            // One record in a raw snappy block, written by hand: 13 literal bytes that end with the first "Hello, ", a
+            // copy of 19 from 7 back, and two literal bytes, "!" and the count of headers.
             let value = Array("Hello, Hello, Hello, Hello!".utf8)
             let record: [UInt8] = [66, 0, 0, 0, 1, 54] + value + [0]
             var block: [UInt8] = [34, 48]

@@ -1,5 +1,5 @@
-// A message that is larger than the listener takes: the call ends as RESOURCE_EXHAUSTED with a sentence that names the limit,
-// over any kind of call, and the connection lives on.
+// A message that is larger than the listener takes: the call ends as RESOURCE_EXHAUSTED with a sentence that names the
+// limit, over any kind of call, and the connection lives on.
 import Foundation
 import GRPCCore
 import GRPCNIOTransportHTTP2

@@ -1,5 +1,6 @@
-// What HTTP/1.1 asks of a connection, over real sockets: an answer that ends it arrives whatever the client still sends, bodies
-// are asked for with 100 Continue, HEAD has no body, a request has one Host. And fields and parameters that nobody knows.
+// What HTTP/1.1 asks of a connection, over real sockets: an answer that ends it arrives whatever the client still
+// sends, bodies are asked for with 100 Continue, HEAD has no body, a request has one Host. And fields and parameters
+// that nobody knows.
 import Cluster
 import Foundation
 import KeyValue
@@ -36,7 +37,8 @@ import Testing
         }
     }
 
-    /// Sends bytes on a connection of its own, all of them before anything is read; the answer until the server ends it.
+    /// Sends bytes on a connection of its own, all of them before anything is read; the answer until the server ends
+    /// it.
     private func exchange(_ port: Int, _ bytes: [UInt8]) async throws -> String {
         let client = try LoopbackClient(port: port)
         try await client.send(bytes)

@@ -49,7 +49,8 @@ import Testing
         #expect(failure?.line == 3 && failure?.column == 8)
     }
 
-    /// Changed, cut and joined documents end with a value or a failure; where Foundation takes one, so must this reader.
+    /// Changed, cut and joined documents end with a value or a failure; where Foundation takes one, so must this
+    /// reader.
     @Test(arguments: 0..<8)
     func anyBytesHaveAnAnswer(seed: Int) throws {
         var state = UInt64(seed) &* 0x9e37_79b9_7f4a_7c15 &+ 1

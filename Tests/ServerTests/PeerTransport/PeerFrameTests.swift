@@ -1,5 +1,5 @@
-// Frames come out as they went in, however the stream was cut on its way, and a length that nobody of ours would send ends
-// the connection instead of filling memory.
+// Frames come out as they went in, however the stream was cut on its way, and a length that nobody of ours would send
+// ends the connection instead of filling memory.
 import Cluster
 import NIOCore
 import StrataProtocol

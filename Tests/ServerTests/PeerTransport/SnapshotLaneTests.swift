@@ -1,5 +1,5 @@
-// The two ends of the snapshot lane over real sockets: frames come out whole and in order, pieces as pieces; what a peer does
-// not take is bounded; and both threads end when either side wants it.
+// The two ends of the snapshot lane over real sockets: frames come out whole and in order, pieces as pieces; what a
+// peer does not take is bounded; and both threads end when either side wants it.
 import Glibc
 import NIOCore
 import NIOPosix

@@ -1,6 +1,7 @@
-// A scenario is a text: commands to a simulated group, one per line, each followed by what came of it, indented. Running
-// it gives the same text with the answers of today, so that a difference is a failed test and a rewrite is a copy. All
-// invariants of the simulation hold here too. Storage finishes only when the scenario says `store` or `settle`.
+// A scenario is a text: commands to a simulated group, one per line, each followed by what came of it, indented.
+// Running it gives the same text with the answers of today, so that a difference is a failed test and a rewrite is a
+// copy. All invariants of the simulation hold here too. Storage finishes only when the scenario says `store` or
+// `settle`.
 
 import Raft
 
@@ -110,8 +111,8 @@ package struct Scenario {
         case "store": try group.sync(node, jobsMax: words.count > 2 ? try number(2) : Int.max)
         case "apply": try apply(group, node)
         case "compact": try group.compact(node)
-        // `crash N commit` says the same: no disk keeps a commit index that was not part of a hard state. `crash N older`
-        // leaves what an older version would have written, which stored none.
+        // `crash N commit` says the same: no disk keeps a commit index that was not part of a hard state. `crash N
+        // older` leaves what an older version would have written, which stored none.
         case "crash":
             group.losePower(node)
             if words.count > 2 && words[2] == "older" { group.nodes[node].disk.hardState.commit = 0 }

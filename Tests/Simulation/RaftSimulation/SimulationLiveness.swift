@@ -1,5 +1,5 @@
-// What happens to members for good: logs that lose entries, and the liveness check, in which a minority dies, whatever was
-// going on with the members, and the rest must elect and commit within a bounded time without a hint of its host. A
+// What happens to members for good: logs that lose entries, and the liveness check, in which a minority dies, whatever
+// was going on with the members, and the rest must elect and commit within a bounded time without a hint of its host. A
 // group must never be asked for more than its majorities can give: every configuration that could come to act counts.
 
 import Raft
@@ -62,8 +62,8 @@ extension Simulation {
 
     // MARK: Liveness
 
-    /// As many nodes as all majorities can do without die for good. The others are up and hear each other; their hosts say
-    /// nothing but the time, and clients ask for a read, as they would anywhere.
+    /// As many nodes as all majorities can do without die for good. The others are up and hear each other; their hosts
+    /// say nothing but the time, and clients ask for a read, as they would anywhere.
     package func loseMinority() throws {
         calm = true
         for from in cut.indices { for to in cut.indices { cut[from][to] = false } }

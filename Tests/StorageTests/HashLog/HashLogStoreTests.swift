@@ -1,5 +1,5 @@
-// The hash log as its owner sees it: against a plain map, through flushes, merges and reopenings, with the log replayed from
-// where the store says it must be.
+// The hash log as its owner sees it: against a plain map, through flushes, merges and reopenings, with the log replayed
+// from where the store says it must be.
 import FileIO
 import Memory
 import SimulatedIO

@@ -1,5 +1,5 @@
-// The tools against damage that the tests made: verification names the file, dumps go up to the damage, salvage saves the
-// rest, and none of them changes a byte of what it reads.
+// The tools against damage that the tests made: verification names the file, dumps go up to the damage, salvage saves
+// the rest, and none of them changes a byte of what it reads.
 import FileIO
 import Memory
 import SimulatedIO

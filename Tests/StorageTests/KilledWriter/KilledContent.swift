@@ -1,7 +1,8 @@
-// What the killed writer puts into the store, known from a seed, a thread and a number alone, so that the process that kills
-// it can judge what is left.
+// What the killed writer puts into the store, known from a seed, a thread and a number alone, so that the process that
+// kills it can judge what is left.
 
-/// Write `number` of a thread (from 1) puts its value under one of a ring of keys and its number under the thread's key.
+/// Write `number` of a thread (from 1) puts its value under one of a ring of keys and its number under the thread's
+/// key.
 public enum KilledContent {
     /// Keys of each thread that hold values.
     public static let ring = 256

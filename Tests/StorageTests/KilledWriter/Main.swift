@@ -1,5 +1,5 @@
-// A process that writes known content into a store and says on its output which writes were acknowledged, until somebody
-// kills it. A part of the storage tests: nobody else starts it.
+// A process that writes known content into a store and says on its output which writes were acknowledged, until
+// somebody kills it. A part of the storage tests: nobody else starts it.
 public import FileIO
 import Glibc
 import Memory

@@ -1,5 +1,6 @@
-// The stores whose files are kept in Tests/Fixtures: a short history that uses every kind of record, and how each format is
-// written from it. A change here needs new golden files; a change of a format needs a new version and the old files kept.
+// The stores whose files are kept in Tests/Fixtures: a short history that uses every kind of record, and how each
+// format is written from it. A change here needs new golden files; a change of a format needs a new version and the old
+// files kept.
 import FileIO
 import Memory
 import SimulatedIO

@@ -1,5 +1,5 @@
-// Real threads for tests that spin: the task pool has one thread per core, and a spinning reader would starve the writer
-// that it waits for.
+// Real threads for tests that spin: the task pool has one thread per core, and a spinning reader would starve the
+// writer that it waits for.
 import Glibc
 import Synchronization
 

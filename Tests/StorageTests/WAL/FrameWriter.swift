@@ -1,5 +1,5 @@
-// The log's format written a second time, slowly and from the description in Docs/Formats: what the tests hold the engine's
-// own encoder against.
+// The log's format written a second time, slowly and from the description in Docs/Formats: what the tests hold the
+// engine's own encoder against.
 import CEngine
 
 @testable import Storage

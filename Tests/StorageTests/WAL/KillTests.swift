@@ -1,6 +1,6 @@
-// A child process writes, its parent kills it at any moment, a hundred times. The oracle is a pipe, outside of everything the
-// store keeps: what was acknowledged is there, at most the write that was on its way comes on top, and nothing is missing
-// in between.
+// A child process writes, its parent kills it at any moment, a hundred times. The oracle is a pipe, outside of
+// everything the store keeps: what was acknowledged is there, at most the write that was on its way comes on top, and
+// nothing is missing in between.
 import FileIO
 import Glibc
 import KilledWriter

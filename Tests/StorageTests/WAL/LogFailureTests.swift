@@ -1,5 +1,5 @@
-// What the writers of a store are told when its log fails: a sync that fails under many of them, and a disk that fills up at
-// every place of a run. What is left after reopening is exactly what was acknowledged.
+// What the writers of a store are told when its log fails: a sync that fails under many of them, and a disk that fills
+// up at every place of a run. What is left after reopening is exactly what was acknowledged.
 import FileIO
 import Memory
 import SimulatedIO
@@ -37,8 +37,8 @@ import Testing
         try store.scan(from: [], to: nil, limit: .max).map(\.key)
     }
 
-    /// One writer is held in its sync until the others are on their way; then that sync, the mark that follows it or the
-    /// write of the next group fails.
+    /// One writer is held in its sync until the others are on their way; then that sync, the mark that follows it or
+    /// the write of the next group fails.
     @Test(arguments: [
         (FileIOError.Operation.sync, 0, false), (FileIOError.Operation.write, 0, true),
         (FileIOError.Operation.write, 1, true),

@@ -1,5 +1,5 @@
-// The store with its own log, under crashes: what was acknowledged as durable is there, the rest is a prefix; a failed sync
-// ends writing; many threads' writes all arrive.
+// The store with its own log, under crashes: what was acknowledged as durable is there, the rest is a prefix; a failed
+// sync ends writing; many threads' writes all arrive.
 import FileIO
 import Memory
 import SimulatedIO

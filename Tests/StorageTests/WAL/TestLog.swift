@@ -1,5 +1,5 @@
-// A write-ahead log whose records are known by their index, so that whatever an open log gives back can be judged without a
-// copy of what was written. Everything that the damage and crash tests ask of the log's own API is here.
+// A write-ahead log whose records are known by their index, so that whatever an open log gives back can be judged
+// without a copy of what was written. Everything that the damage and crash tests ask of the log's own API is here.
 import SimulatedIO
 import Testing
 

@@ -1,5 +1,5 @@
-// The log alone on a disk that loses its power at every single change, while it writes, begins files, gives them back and
-// while it is opened again: what was acknowledged as durable is there, the rest is a prefix.
+// The log alone on a disk that loses its power at every single change, while it writes, begins files, gives them back
+// and while it is opened again: what was acknowledged as durable is there, the rest is a prefix.
 import SimulatedIO
 import Testing
 

@@ -1,6 +1,6 @@
-// Logs as the engine itself wrote them, cut at every byte and flipped at every byte, then opened: what comes back is a prefix
-// or a corruption error, never wrong data, never less than what was durable; and the log that is begun behind what came
-// back can be read too.
+// Logs as the engine itself wrote them, cut at every byte and flipped at every byte, then opened: what comes back is a
+// prefix or a corruption error, never wrong data, never less than what was durable; and the log that is begun behind
+// what came back can be read too.
 import SimulatedIO
 import Testing
 

@@ -1,6 +1,6 @@
-// Cutting the beginning of a log whose entries the state's own files cover, and the dispatch of everything around snapshots.
-// Whole segments go, on the thread for background work; some bytes of log always stay, so that a member that was away
-// for a moment needs no snapshot.
+// Cutting the beginning of a log whose entries the state's own files cover, and the dispatch of everything around
+// snapshots. Whole segments go, on the thread for background work; some bytes of log always stay, so that a member that
+// was away for a moment needs no snapshot.
 import Raft
 import SegmentedLog
 

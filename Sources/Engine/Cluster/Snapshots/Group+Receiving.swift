@@ -1,5 +1,5 @@
-// The member's side of a snapshot: gather the files, check them, hand the whole to the core, and let the storage thread put
-// it in the place of log and state. Until that is durable nothing is applied and nothing is acknowledged.
+// The member's side of a snapshot: gather the files, check them, hand the whole to the core, and let the storage thread
+// put it in the place of log and state. Until that is durable nothing is applied and nothing is acknowledged.
 import FileIO
 import Raft
 import SegmentedLog

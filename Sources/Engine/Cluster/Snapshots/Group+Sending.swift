@@ -1,5 +1,5 @@
-// The leader's side of a snapshot: make a checkpoint, offer it, send what the member lacks within a window and a rate, and
-// tell the core how it ended. One transfer at a time; the core waits for the others' turns without harm.
+// The leader's side of a snapshot: make a checkpoint, offer it, send what the member lacks within a window and a rate,
+// and tell the core how it ended. One transfer at a time; the core waits for the others' turns without harm.
 import FileIO
 import Raft
 import SegmentedLog

@@ -1,5 +1,5 @@
-// What one group has under way around snapshots: the transfer to a member that lags, the transfer from a leader, the cut of
-// its log. State only; Group+Sending, Group+Receiving and Group+Compaction drive it, on the host's thread.
+// What one group has under way around snapshots: the transfer to a member that lags, the transfer from a leader, the
+// cut of its log. State only; Group+Sending, Group+Receiving and Group+Compaction drive it, on the host's thread.
 import Raft
 import SegmentedLog
 

@@ -1,7 +1,7 @@
 // The member's file side of a transfer: gathering received pieces in a folder until every file has its length and its
-// checksum and is durable. Pieces go past the page cache: gigabytes of dirty pages would let every small sync of this disk
-// wait for them. It must never take a file of another checkpoint for one of this, nor touch the folder once it is closed.
-// Blocks; runs on threads for background work, ``write(_:)`` on several at once.
+// checksum and is durable. Pieces go past the page cache: gigabytes of dirty pages would let every small sync of this
+// disk wait for them. It must never take a file of another checkpoint for one of this, nor touch the folder once it is
+// closed. Blocks; runs on threads for background work, ``write(_:)`` on several at once.
 import CEngine
 import FileIO
 import Synchronization
@@ -84,8 +84,9 @@ final class IncomingFiles: Sendable {
         }
     }
 
-    /// How much of a file of which `size` bytes are there can be taken for written without a gap: of those that were under way
-    /// at once any may be missing or torn. Ends where direct I/O can go on. Only the checksum of the whole is proof.
+    /// How much of a file of which `size` bytes are there can be taken for written without a gap: of those that were
+    /// under way at once any may be missing or torn. Ends where direct I/O can go on. Only the checksum of the whole is
+    /// proof.
     private func trusted(_ size: UInt64) -> UInt64 {
         let doubtful = UInt64(SnapshotWork.independentMax * settings.chunkBytes)
         let trusted = size - min(size, doubtful)
@@ -122,8 +123,8 @@ final class IncomingFiles: Sendable {
         }
     }
 
-    /// Checks that every file is whole, and makes their names durable. A file that is not what was promised is emptied, so
-    /// that the next try gets it again. Comes after the last piece.
+    /// Checks that every file is whole, and makes their names durable. A file that is not what was promised is emptied,
+    /// so that the next try gets it again. Comes after the last piece.
     func verify() throws(SnapshotFailure) {
         let entries = state.withLock { $0.entries }
         let bad = try guarded { () throws(FileIOError) -> String? in
@@ -227,8 +228,8 @@ final class IncomingFiles: Sendable {
         }
     }
 
-    /// Gives a file its blocks, and one more than it will have: who writes behind the end of a file keeps every other writer
-    /// out meanwhile (ext4, XFS), and a file that is longer than promised is one under way.
+    /// Gives a file its blocks, and one more than it will have: who writes behind the end of a file keeps every other
+    /// writer out meanwhile (ext4, XFS), and a file that is longer than promised is one under way.
     private func reserve(_ number: Int, _ file: any File) throws(FileIOError) {
         let block = UInt64(FileCaching.alignmentBytes)
         let blocks = (manifest.files[number].byteCount + block - 1) / block + 1
@@ -242,8 +243,8 @@ final class IncomingFiles: Sendable {
 
     private func path(_ number: Int) -> String { folder + "/" + manifest.files[number].name }
 
-    /// A failed sync or write leaves a file of unknown content, a failed reservation the space it got: all of the folder is
-    /// given up.
+    /// A failed sync or write leaves a file of unknown content, a failed reservation the space it got: all of the
+    /// folder is given up.
     private func guarded<Value>(_ body: () throws(FileIOError) -> Value) throws(SnapshotFailure) -> Value {
         do throws(FileIOError) {
             return try body()

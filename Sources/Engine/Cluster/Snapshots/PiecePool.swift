@@ -1,13 +1,13 @@
-// Memory of pieces on their way from a socket to a disk, used again: fresh memory for each would cost more than the copy
-// that it saves. It comes in huge pages, so that a device is handed one run of memory and not one for every 4 KiB. It must
-// never hand out what somebody still holds.
+// Memory of pieces on their way from a socket to a disk, used again: fresh memory for each would cost more than the
+// copy that it saves. It comes in huge pages, so that a device is handed one run of memory and not one for every 4 KiB.
+// It must never hand out what somebody still holds.
 import Memory
 import Synchronization
 
 /// Slots for pieces. Any thread.
 public final class PiecePool: Sendable {
-    /// Bytes of a slot. What a member sends is as large or smaller (``SnapshotSettings/chunkBytes``), unless it was set up
-    /// otherwise: a larger piece gets memory of its own.
+    /// Bytes of a slot. What a member sends is as large or smaller (``SnapshotSettings/chunkBytes``), unless it was set
+    /// up otherwise: a larger piece gets memory of its own.
     static let slotBytes = PageSource.hugePageBytes / 4
     /// Slots that are kept while nothing is received.
     static let keptMax = 8

@@ -1,5 +1,5 @@
-// What one thread needs to write pieces of received files: memory as direct I/O wants it, and a lock that tells whether it
-// is at work.
+// What one thread needs to write pieces of received files: memory as direct I/O wants it, and a lock that tells whether
+// it is at work.
 import CEngine
 import FileIO
 import Synchronization
@@ -14,8 +14,8 @@ struct StagingBuffer: ~Copyable {
     /// Bytes that are copied and then still near the processor when their checksum is taken.
     private static let blockBytes = 64 << 10
 
-    /// A piece in memory that is aligned for direct I/O, without and with zeros up to the end of the last block, and its
-    /// CRC-32C. Valid until the next time, and as long as the piece.
+    /// A piece in memory that is aligned for direct I/O, without and with zeros up to the end of the last block, and
+    /// its CRC-32C. Valid until the next time, and as long as the piece.
     mutating func ready(
         _ bytes: PieceBytes
     ) -> (checksum: UInt32, bytes: UnsafeRawBufferPointer, blocks: UnsafeRawBufferPointer) {

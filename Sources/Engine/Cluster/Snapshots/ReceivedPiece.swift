@@ -1,6 +1,6 @@
-// A piece of a file as a transport may hand it over: in memory from which direct I/O can write it, its checksum taken while
-// its bytes came in and were near the processor. A transport that can't do this hands over whole batches as for every other
-// message. The memory is nobody else's once the piece is whole.
+// A piece of a file as a transport may hand it over: in memory from which direct I/O can write it, its checksum taken
+// while its bytes came in and were near the processor. A transport that can't do this hands over whole batches as for
+// every other message. The memory is nobody else's once the piece is whole.
 import CEngine
 import FileIO
 import Raft

@@ -1,5 +1,5 @@
-// What a snapshot consists of: where in the log it stands, who the members were there, and its files. The same bytes open a
-// transfer and, under a header, mark a half-done installation on disk. Docs/Formats/snapshot.md.
+// What a snapshot consists of: where in the log it stands, who the members were there, and its files. The same bytes
+// open a transfer and, under a header, mark a half-done installation on disk. Docs/Formats/snapshot.md.
 import CEngine
 public import Raft
 

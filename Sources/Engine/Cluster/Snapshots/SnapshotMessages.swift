@@ -1,5 +1,6 @@
-// What two hosts say to each other while one sends the other a snapshot; the layout is in Docs/Formats/snapshot.md. Messages
-// may be lost or come twice: an offer is repeated until it is answered, and chunks are asked for again by their place.
+// What two hosts say to each other while one sends the other a snapshot; the layout is in Docs/Formats/snapshot.md.
+// Messages may be lost or come twice: an offer is repeated until it is answered, and chunks are asked for again by
+// their place.
 import Raft
 
 /// A message of a snapshot transfer. `transfer` is unique per sending host and start of it.

@@ -8,12 +8,13 @@ public struct SnapshotSettings: Sendable, Hashable {
     public var logRetainedForLiveBytes: UInt64 = 1 << 30
     /// How often the log is looked at.
     public var compactionInterval: UInt64 = 1_000_000_000
-    /// Bytes of a file in one message. A piece wakes a dozen threads on its way; more of them would cost more than they carry.
+    /// Bytes of a file in one message. A piece wakes a dozen threads on its way; more of them would cost more than they
+    /// carry.
     public var chunkBytes = 512 << 10
     /// Bytes that one write hands to the disk: a small sync waits for what is before it.
     public var writeBytes = 512 << 10
-    /// Bytes sent and not yet acknowledged. Small, so that a piece is still near the processor at each of its stations and the
-    /// disk never has many before a small sync; enough for ``bytesPerSecond`` over 20 ms there and back.
+    /// Bytes sent and not yet acknowledged. Small, so that a piece is still near the processor at each of its stations
+    /// and the disk never has many before a small sync; enough for ``bytesPerSecond`` over 20 ms there and back.
     public var windowBytes = 3 << 20
     /// Bytes of files sent in a second, to all members together.
     public var bytesPerSecond: UInt64 = 128 << 20
@@ -23,7 +24,8 @@ public struct SnapshotSettings: Sendable, Hashable {
     public var retryInterval: UInt64 = 1_000_000_000
     /// Silence after which a transfer is given up.
     public var timeout: UInt64 = 10_000_000_000
-    /// How long a checkpoint is kept for the next member that needs it, or for the next try; the same for received files.
+    /// How long a checkpoint is kept for the next member that needs it, or for the next try; the same for received
+    /// files.
     public var checkpointLifetime: UInt64 = 30_000_000_000
     public init() {}
 }

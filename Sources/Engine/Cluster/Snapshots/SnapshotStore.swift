@@ -1,5 +1,5 @@
-// What a state machine with files of its own offers, so that its log can be cut and its files sent to other members. Called
-// on threads that may block, never on the host's.
+// What a state machine with files of its own offers, so that its log can be cut and its files sent to other members.
+// Called on threads that may block, never on the host's.
 public import FileIO
 public import Raft
 public import SegmentedLog
@@ -55,7 +55,8 @@ public struct SnapshotFailure: Error, Sendable, CustomStringConvertible {
 
 /// Background work of one group: reading, writing and checking snapshot files, and cutting its log.
 public struct SnapshotWork: Sendable {
-    /// So many independent works are worth running at once: the disk has a piece while a thread is on its way with the next.
+    /// So many independent works are worth running at once: the disk has a piece while a thread is on its way with the
+    /// next.
     public static let independentMax = 2
 
     public let group: GroupID
@@ -77,7 +78,8 @@ public struct SnapshotWork: Sendable {
 
     /// Does the work. Blocks; call it on a thread that may, in the order in which works were submitted unless it is
     /// independent.
-    /// - Parameter send: what was read for a member goes out at once, on the same thread: it is still near the processor.
+    /// - Parameter send: what was read for a member goes out at once, on the same thread: it is still near the
+    ///   processor.
     public func perform(_ send: Send) -> SnapshotOutcome { body(send) }
 }
 
@@ -88,7 +90,8 @@ public struct SnapshotOutcome: Sendable {
         case checkpointed(Result<SnapshotCheckpoint, SnapshotFailure>)
         /// A piece was read and sent; the bytes of its message.
         case sent(transfer: UInt64, attempt: Int, Result<Int, SnapshotFailure>)
-        /// Of one try to receive; those of an earlier one are of no interest, though it may have been the same transfer.
+        /// Of one try to receive; those of an earlier one are of no interest, though it may have been the same
+        /// transfer.
         case prepared(IncomingFiles, Result<[UInt64], SnapshotFailure>)
         case written(IncomingFiles, Result<Int, SnapshotFailure>)
         case verified(IncomingFiles, SnapshotFailure?)

@@ -1,5 +1,5 @@
-// Bytes that are gathered from front to back and given out as one piece: a column of a block while it is built. Raw memory
-// that is never shared, so that adding costs a bounds check and a copy. It keeps its memory when it is emptied.
+// Bytes that are gathered from front to back and given out as one piece: a column of a block while it is built. Raw
+// memory that is never shared, so that adding costs a bounds check and a copy. It keeps its memory when it is emptied.
 
 struct ByteColumn: ~Copyable {
     private var memory: UnsafeMutableRawBufferPointer

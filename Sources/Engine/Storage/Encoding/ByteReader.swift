@@ -1,7 +1,8 @@
 // Walks foreign bytes: each step says whether the bytes were there. The reading half of every format of this module; it
 // must never read outside its buffer, whatever the bytes say.
 
-/// A cursor over bytes that somebody else keeps alive. Every `read` answers nil, and stays where it is, when the bytes end.
+/// A cursor over bytes that somebody else keeps alive. Every `read` answers nil, and stays where it is, when the bytes
+/// end.
 struct ByteReader {
     let buffer: UnsafeRawBufferPointer
     private(set) var position = 0

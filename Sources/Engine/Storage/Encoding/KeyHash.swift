@@ -1,5 +1,6 @@
-// The hash of keys. Filters and block fingerprints on disk are made from it, so it must never change without a new table
-// version; Docs/Formats/sstable.md defines it. It resists accidents, not adversaries: a collision only costs a read.
+// The hash of keys. Filters and block fingerprints on disk are made from it, so it must never change without a new
+// table version; Docs/Formats/sstable.md defines it. It resists accidents, not adversaries: a collision only costs a
+// read.
 
 /// 64-bit hash of a byte string by folded 128-bit products, eight bytes a step.
 @inline(__always)  // once per point read; the call would cost as much as the work

@@ -1,6 +1,6 @@
-// One data file of the hash log and the records in it: the Bitcask form, a header of checksum, timestamp, key length and
-// value length in front of key and value. Layout in Docs/Formats/hash-log.md. A record's checksum covers which store,
-// file and offset it belongs to, so that bytes in the wrong place never pass for a record.
+// One data file of the hash log and the records in it: the Bitcask form, a header of checksum, timestamp, key length
+// and value length in front of key and value. Layout in Docs/Formats/hash-log.md. A record's checksum covers which
+// store, file and offset it belongs to, so that bytes in the wrong place never pass for a record.
 internal import CEngine
 internal import FileIO
 

@@ -1,10 +1,12 @@
-// A second store beside the first, as of now: closed data files are linked, for they never change, and a checkpoint of its
-// own says that they are all there is. The active file is closed first, so that both stores can go on by themselves.
+// A second store beside the first, as of now: closed data files are linked, for they never change, and a checkpoint of
+// its own says that they are all there is. The active file is closed first, so that both stores can go on by
+// themselves.
 internal import FileIO
 internal import Synchronization
 
 extension HashLogStore {
-    /// Makes `target` a store with the content of this moment. It appears whole or not at all, and is durable on return.
+    /// Makes `target` a store with the content of this moment. It appears whole or not at all, and is durable on
+    /// return.
     /// - Throws: ``StorageError/io(_:)`` with reason `alreadyExists` when there is something already.
     public func export(to target: String) throws(StorageError) -> StoreExport {
         try maintenance.withLock { (maintenance) throws(StorageError) in

@@ -1,5 +1,5 @@
-// A moment of the hash log: a copy of the slots and the files, which stay open and readable. Taking it copies 32 bytes for
-// each key under the store's lock; that is what a hash index costs.
+// A moment of the hash log: a copy of the slots and the files, which stay open and readable. Taking it copies 32 bytes
+// for each key under the store's lock; that is what a hash index costs.
 internal import Synchronization
 
 extension HashLogStore {

@@ -1,6 +1,7 @@
 // Merging: the live records of files that are mostly dead move into a new file, a bounded piece per call, and the index
-// follows piece by piece. The inputs stay on disk until a checkpoint names the output instead of them, so that a crash at
-// any time finds the one or the other. That checkpoint also covers everything applied, because what is dead was judged by it.
+// follows piece by piece. The inputs stay on disk until a checkpoint names the output instead of them, so that a crash
+// at any time finds the one or the other. That checkpoint also covers everything applied, because what is dead was
+// judged by it.
 internal import FileIO
 internal import Synchronization
 
@@ -64,8 +65,8 @@ extension HashLogStore {
         let settled = state.files.keys.sorted().compactMap { number in
             state.files[number].flatMap { $0.isSettled ? $0 : nil }
         }
-        // Merged files span sequences that other files have too, so a delete may be older than the oldest file's end and
-        // still hide something elsewhere. Counting it as dead would copy the same file for ever.
+        // Merged files span sequences that other files have too, so a delete may be older than the oldest file's end
+        // and still hide something elsewhere. Counting it as dead would copy the same file for ever.
         let bases = state.files.values.map(\.data.baseSequence).sorted()
         func kept(_ file: FileState) -> UInt64 {
             let isFirst = file.data.baseSequence == bases.first
@@ -127,7 +128,8 @@ extension HashLogStore {
             victims: draft.victims, output: data, outputBytes: bytes, droppableSequence: draft.droppable)
     }
 
-    /// Copies what is alive in one piece of the input, then lets the index follow. Nothing of `job` changes on an error.
+    /// Copies what is alive in one piece of the input, then lets the index follow. Nothing of `job` changes on an
+    /// error.
     private func copyPiece(_ job: inout MergeJob) throws(StorageError) {
         let victim = job.victims[job.current]
         guard let input = state.withLock({ $0.files[victim] }) else {

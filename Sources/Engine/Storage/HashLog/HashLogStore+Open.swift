@@ -1,5 +1,6 @@
-// Opening a hash log: lock the folder, read the checkpoint, cut what it does not cover, and build the index from hints, or
-// from the data where there is none. It must never remove a file before a good checkpoint has said that it is garbage.
+// Opening a hash log: lock the folder, read the checkpoint, cut what it does not cover, and build the index from hints,
+// or from the data where there is none. It must never remove a file before a good checkpoint has said that it is
+// garbage.
 public import FileIO
 internal import Memory
 

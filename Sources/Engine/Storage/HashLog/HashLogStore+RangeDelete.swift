@@ -1,5 +1,5 @@
-// Range deletes in an engine without order: the keys that a range covers are looked up by reading every key, and deleted one
-// by one. Exact, and as slow as a scan; what deletes ranges often wants the LSM engine.
+// Range deletes in an engine without order: the keys that a range covers are looked up by reading every key, and
+// deleted one by one. Exact, and as slow as a scan; what deletes ranges often wants the LSM engine.
 
 /// A batch whose range deletes have become deletes of single keys.
 struct SingleKeyBatch {

@@ -1,5 +1,5 @@
-// Reading: the index says under the lock where a record is, the disk gives it without the lock. Files that a merge removed
-// meanwhile stay readable, because the reader holds them open.
+// Reading: the index says under the lock where a record is, the disk gives it without the lock. Files that a merge
+// removed meanwhile stay readable, because the reader holds them open.
 internal import FileIO
 internal import Synchronization
 

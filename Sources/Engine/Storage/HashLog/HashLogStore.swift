@@ -1,6 +1,6 @@
-// The hash log behind KeyValueStore: append-only data files and an index in memory of where each key's newest version is
-// (the Bitcask form). One disk access per read, however large the store; the keys must fit into memory as 32 bytes each.
-// Like the LSM store it has no log of its own and starts no threads. It must never call anything flushed that the
+// The hash log behind KeyValueStore: append-only data files and an index in memory of where each key's newest version
+// is (the Bitcask form). One disk access per read, however large the store; the keys must fit into memory as 32 bytes
+// each. Like the LSM store it has no log of its own and starts no threads. It must never call anything flushed that the
 // checkpoint does not cover.
 internal import FileIO
 internal import Memory

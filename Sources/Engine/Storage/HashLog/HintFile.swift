@@ -1,5 +1,6 @@
-// The hint of a sealed data file: its keys and where they are, without the values, so that a boot need not read the data.
-// It is derived: a missing, torn or damaged hint costs a scan of the data file and nothing else, so it is never synced.
+// The hint of a sealed data file: its keys and where they are, without the values, so that a boot need not read the
+// data. It is derived: a missing, torn or damaged hint costs a scan of the data file and nothing else, so it is never
+// synced.
 internal import CEngine
 internal import FileIO
 

@@ -1,6 +1,6 @@
-// The key directory of the hash log: where on disk the newest version of each key is. Open addressing with linear probing
-// in raw memory; it grows while it works, a bounded number of slots per call, so that no write waits for a whole rehash.
-// It knows hashes and places, never keys: whoever asks compares the key on disk.
+// The key directory of the hash log: where on disk the newest version of each key is. Open addressing with linear
+// probing in raw memory; it grows while it works, a bounded number of slots per call, so that no write waits for a
+// whole rehash. It knows hashes and places, never keys: whoever asks compares the key on disk.
 internal import Memory
 
 /// Where a record is. 32 bytes, two to a cache line.
@@ -26,7 +26,8 @@ struct KeySlot {
     func lies(at offset: UInt32, in file: UInt32) -> Bool { self.file == file && self.offset == offset }
 }
 
-/// One power-of-two array of slots. Its owner releases it; it is no `~Copyable` type because it moves between optionals.
+/// One power-of-two array of slots. Its owner releases it; it is no `~Copyable` type because it moves between
+/// optionals.
 private struct SlotTable {
     let slots: UnsafeMutablePointer<KeySlot>
     let capacity: Int

@@ -1,5 +1,5 @@
-// Single files as tables for people: write-ahead logs, tables, manifests and data files of the hash log. A damaged file is
-// shown up to the damage.
+// Single files as tables for people: write-ahead logs, tables, manifests and data files of the hash log. A damaged file
+// is shown up to the damage.
 public import FileIO
 
 extension StorageInspection {

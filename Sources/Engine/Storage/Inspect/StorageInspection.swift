@@ -1,5 +1,5 @@
-// What the tools see of stores that nobody has open: which folders are stores, whether every byte of their files is what was
-// written, and what single files hold, as tables for people. It reads only; nothing here may change a file.
+// What the tools see of stores that nobody has open: which folders are stores, whether every byte of their files is
+// what was written, and what single files hold, as tables for people. It reads only; nothing here may change a file.
 internal import CEngine
 public import FileIO
 

@@ -1,6 +1,6 @@
-// Saves what can be read of a damaged store into a new one. It reads the damaged folder and never writes there; what it can't
-// read it names. The result holds what was found, which may be less than what was acknowledged: a node of a cluster does
-// better to start empty and catch up from its peers.
+// Saves what can be read of a damaged store into a new one. It reads the damaged folder and never writes there; what it
+// can't read it names. The result holds what was found, which may be less than what was acknowledged: a node of a
+// cluster does better to start empty and catch up from its peers.
 public import FileIO
 
 /// What a salvage found.
@@ -18,8 +18,8 @@ public enum StorageSalvage {
     /// Operations in a batch of the new store.
     private static let batchOperations = 1000
 
-    /// Copies every readable key of the store in `directory`, with its write-ahead log when it has one, into a new store
-    /// of the same kind in `destination`, which must not exist or be empty.
+    /// Copies every readable key of the store in `directory`, with its write-ahead log when it has one, into a new
+    /// store of the same kind in `destination`, which must not exist or be empty.
     ///
     /// Memory: all keys, of values one batch.
     public static func salvage(

@@ -7,8 +7,9 @@ public struct LSMOptions: Sendable, Hashable {
     /// Bytes that memtables, indexes, filters and cached blocks may take together: the block cache gets what the others
     /// leave. What is being read at the moment comes on top.
     public var memoryBudgetBytes = 512 << 20
-    /// Keeps a hash index beside each memtable: point reads of what is in memory take one or two cache misses instead of
-    /// a search. Costs about 13 to 45 bytes for each key on top of ``memtableBytes``, and a fifth of the rate of scattered puts.
+    /// Keeps a hash index beside each memtable: point reads of what is in memory take one or two cache misses instead
+    /// of a search. Costs about 13 to 45 bytes for each key on top of ``memtableBytes``, and a fifth of the rate of
+    /// scattered puts.
     public var memtableHashIndex = false
     /// Sealed memtables waiting to be written out at which ``LSMStore/needsBackpressure`` turns true.
     public var sealedMemtablesMax = 2
@@ -41,8 +42,8 @@ public struct LSMOptions: Sendable, Hashable {
 
     public init() {}
 
-    /// What the budget leaves for cached blocks beside full memtables and `pinned` bytes of indexes and filters, those of
-    /// memtables included.
+    /// What the budget leaves for cached blocks beside full memtables and `pinned` bytes of indexes and filters, those
+    /// of memtables included.
     func cacheBytes(pinned: Int) -> Int {
         max(0, memoryBudgetBytes - (sealedMemtablesMax + 1) * memtableBytes - pinned)
     }

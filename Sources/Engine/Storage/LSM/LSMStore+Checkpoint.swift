@@ -5,7 +5,8 @@ internal import FileIO
 internal import Synchronization
 
 extension LSMStore {
-    /// Makes `target` a store with the content of this moment. It appears whole or not at all, and is durable on return.
+    /// Makes `target` a store with the content of this moment. It appears whole or not at all, and is durable on
+    /// return.
     /// - Parameter target: a folder on the same file system that does not exist yet.
     /// - Returns: the newest log position that it covers.
     /// - Throws: ``StorageError/io(_:)`` with reason `alreadyExists` when there is something already.

@@ -1,6 +1,6 @@
 // Background work beyond flushing: compactions, one bounded piece per call, published in the same order as a flush. Old
-// files go only after the manifest no longer names them; readers keep theirs open. An error other than a full disk makes
-// the store read-only.
+// files go only after the manifest no longer names them; readers keep theirs open. An error other than a full disk
+// makes the store read-only.
 internal import FileIO
 internal import Synchronization
 
@@ -46,7 +46,8 @@ extension LSMStore {
     /// Level 0 may grow to so many times the tables that make a compaction due.
     private static var putOffFactor: Int { 2 }
 
-    /// Rewrites everything between two keys into the deepest level it reaches: one version per key that anybody can see.
+    /// Rewrites everything between two keys into the deepest level it reaches: one version per key that anybody can
+    /// see.
     /// - Parameter to: excluded; nil: to the end.
     public func compact(from: [UInt8] = [], to: [UInt8]? = nil) throws(StorageError) {
         try flush()

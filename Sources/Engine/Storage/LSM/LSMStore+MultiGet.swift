@@ -25,8 +25,8 @@ extension LSMStore {
     /// Blocks of one batch: what most devices take at a time, and half a megabyte of memory.
     private static var groupMax: Int { 128 }
 
-    /// Brings the first block that each key has to look into into the cache. A key whose filter misled needs another one
-    /// and reads it alone; so does one whose block could not be read here, and gets the error then.
+    /// Brings the first block that each key has to look into into the cache. A key whose filter misled needs another
+    /// one and reads it alone; so does one whose block could not be read here, and gets the error then.
     private func fetch(_ keys: ArraySlice<[UInt8]>, _ view: ReadView, sequence: UInt64) throws(StorageError) {
         var reads: [BlockRead] = []
         for key in keys {
@@ -65,7 +65,8 @@ struct BlockRead {
 }
 
 extension Version {
-    /// The block that a search for `key` looks into first; nil when it is in the cache, or when no filter knows the key.
+    /// The block that a search for `key` looks into first; nil when it is in the cache, or when no filter knows the
+    /// key.
     func missingBlock(_ key: UnsafeRawBufferPointer, hash: UInt64) throws(StorageError) -> BlockRead? {
         for table in levels[0] where table.metadata.covers(key) && table.mayContain(hash) {
             return try table.missingBlock(key)

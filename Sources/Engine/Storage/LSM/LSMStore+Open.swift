@@ -1,5 +1,6 @@
 // Opening a store: lock the folder, find the manifest that counts, open its tables, remove what an interrupted run left
-// behind, and start a new manifest. It must never remove a file before it knows from a good manifest that it is garbage.
+// behind, and start a new manifest. It must never remove a file before it knows from a good manifest that it is
+// garbage.
 public import FileIO
 internal import Memory
 

@@ -13,11 +13,11 @@ extension LSMStore {
         return try reader.borrow { (view) throws(StorageError) in try view.find(key, sequence: sequence) }
     }
 
-    /// Shows the newest value of a key without making an array of it: `body` runs once, with bytes that are valid until it
-    /// returns, or not at all.
+    /// Shows the newest value of a key without making an array of it: `body` runs once, with bytes that are valid until
+    /// it returns, or not at all.
     ///
-    /// The point read for those who only look or copy to a place of their own. `body` should be short: old memtables and
-    /// files wait for it.
+    /// The point read for those who only look or copy to a place of their own. `body` should be short: old memtables
+    /// and files wait for it.
     /// - Returns: whether the key has a value.
     public func withValue(
         of key: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Void

@@ -1,6 +1,7 @@
 // The log-structured merge tree behind KeyValueStore, without a log of its own: the Raft log that feeds it is the
 // write-ahead log, and each flush records in the manifest how far of it the tables now hold. It starts no threads: the
-// caller's threads apply, read and do maintenance. It must never call anything flushed that the manifest does not cover.
+// caller's threads apply, read and do maintenance. It must never call anything flushed that the manifest does not
+// cover.
 internal import FileIO
 internal import Memory
 internal import Synchronization
@@ -13,11 +14,11 @@ internal import Synchronization
 /// ```
 ///
 /// A full disk is an error of the call that met it and of nothing else: what was applied stays readable and in memory,
-/// and once there is space the same call works and a paused compaction begins again, by themselves. Any other error of a
-/// write, and every error of a sync, a lack of space included, makes the store read-only until it is opened again.
+/// and once there is space the same call works and a paused compaction begins again, by themselves. Any other error of
+/// a write, and every error of a sync, a lack of space included, makes the store read-only until it is opened again.
 ///
-/// Locks, in the order in which they may be taken: maintenance, writer, views and positions (both leaves). Point reads take
-/// none: see ReadViews.
+/// Locks, in the order in which they may be taken: maintenance, writer, views and positions (both leaves). Point reads
+/// take none: see ReadViews.
 public final class LSMStore: KeyValueStore {
     let directory: String
     let fileSystem: any FileSystem

@@ -1,6 +1,6 @@
-// What a read sees: the memtable being filled, the sealed ones, and the tables. Immutable, replaced as a whole; ReadViews
-// keeps it alive for short reads, references for long ones. Every reader takes the view first and the sequence second:
-// then everything acknowledged before the read is in it.
+// What a read sees: the memtable being filled, the sealed ones, and the tables. Immutable, replaced as a whole;
+// ReadViews keeps it alive for short reads, references for long ones. Every reader takes the view first and the
+// sequence second: then everything acknowledged before the read is in it.
 
 final class ReadView: @unchecked Sendable {
     // @unchecked: `searched` is written once, by init.

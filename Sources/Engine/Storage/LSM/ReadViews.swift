@@ -1,7 +1,7 @@
 // The view that counts, and who is reading from which: short reads mark a slot instead of counting references, because
 // counters that all cores write are what point reads would spend their time on. A replaced view is freed once every
-// reader that may have it has left (Fraser, "Practical lock-freedom", 2004, epochs; here one slot for each reader that is
-// inside). It must never free a view while a slot holds an epoch from before the view was replaced.
+// reader that may have it has left (Fraser, "Practical lock-freedom", 2004, epochs; here one slot for each reader that
+// is inside). It must never free a view while a slot holds an epoch from before the view was replaced.
 internal import CEngine
 internal import Synchronization
 

@@ -1,6 +1,6 @@
-// The meeting place of concurrent writers: the first one in leads, whoever comes while it works waits for the next group. A
-// lone writer locks and unlocks and never waits for another thread. Waiting is bounded by a deadline. It is made from the
-// C library's mutex and condition, because the standard library's Mutex has nothing to wait on.
+// The meeting place of concurrent writers: the first one in leads, whoever comes while it works waits for the next
+// group. A lone writer locks and unlocks and never waits for another thread. Waiting is bounded by a deadline. It is
+// made from the C library's mutex and condition, because the standard library's Mutex has nothing to wait on.
 internal import Glibc
 
 /// A mutex with a condition whose waits end at a deadline of the monotonic clock.

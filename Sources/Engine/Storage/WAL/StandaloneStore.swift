@@ -1,6 +1,6 @@
-// A key-value store with a write-ahead log of its own, for use without a cluster: any engine behind KeyValueStore, fed by
-// many threads. Writes that meet are logged and synced as one group. It must never acknowledge a write below the durability
-// that was asked for, nor apply one that the log does not hold.
+// A key-value store with a write-ahead log of its own, for use without a cluster: any engine behind KeyValueStore, fed
+// by many threads. Writes that meet are logged and synced as one group. It must never acknowledge a write below the
+// durability that was asked for, nor apply one that the log does not hold.
 public import FileIO
 internal import Synchronization
 

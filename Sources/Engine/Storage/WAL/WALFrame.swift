@@ -1,6 +1,6 @@
-// The frames of the write-ahead log: pieces of records that never cross a 32 KiB block, so that a reader can find its feet
-// again behind damage. Each carries the log's number and its own position, which tells it from what a recycled file held
-// before, and a promise: how far the log was durable when it was written. Layout in Docs/Formats/wal.md.
+// The frames of the write-ahead log: pieces of records that never cross a 32 KiB block, so that a reader can find its
+// feet again behind damage. Each carries the log's number and its own position, which tells it from what a recycled
+// file held before, and a promise: how far the log was durable when it was written. Layout in Docs/Formats/wal.md.
 internal import CEngine
 
 enum WALFrameKind: UInt8 {

@@ -1,6 +1,6 @@
-// Where a log's frames are made: straight in a window of the mapped file, or in a buffer that is written in one call. Both
-// give the same bytes. It knows nothing of records, durability or failures of the log; it only makes room, hands out
-// memory and says how far the file holds what was made.
+// Where a log's frames are made: straight in a window of the mapped file, or in a buffer that is written in one call.
+// Both give the same bytes. It knows nothing of records, durability or failures of the log; it only makes room, hands
+// out memory and says how far the file holds what was made.
 internal import FileIO
 
 struct WALOutput: @unchecked Sendable {
@@ -50,8 +50,8 @@ struct WALOutput: @unchecked Sendable {
         }
     }
 
-    /// Goes on with writes: a store to a mapped page makes the kernel write all of the (large) folio that holds it, which
-    /// costs too much when each record is synced.
+    /// Goes on with writes: a store to a mapped page makes the kernel write all of the (large) folio that holds it,
+    /// which costs too much when each record is synced.
     mutating func unmap(bufferBytes: Int) {
         guard isMapped else { return }
         let buffer = Buffer(bufferBytes)
@@ -97,8 +97,8 @@ struct WALOutput: @unchecked Sendable {
         (limit, memory, owner) = (origin + capacity, grown.base, grown)
     }
 
-    /// Hands `body` the memory of the next byte; it returns how many bytes it made, all of which must have been made room
-    /// for.
+    /// Hands `body` the memory of the next byte; it returns how many bytes it made, all of which must have been made
+    /// room for.
     @inline(__always)  // one per write; the closure must not become an object
     mutating func append(_ body: (_ memory: UnsafeMutableRawPointer, _ position: Int) -> Int) {
         let made = body(memory + (position - origin), position)

@@ -1,6 +1,6 @@
-// Reads one log back: its records up to the first frame that is not good, and the verdict on that one. A frame that a later
-// frame promised to be durable is corruption; anything else is the torn end of writes that nobody was told about. It must
-// never take the one for the other, and never give a record that is not whole.
+// Reads one log back: its records up to the first frame that is not good, and the verdict on that one. A frame that a
+// later frame promised to be durable is corruption; anything else is the torn end of writes that nobody was told about.
+// It must never take the one for the other, and never give a record that is not whole.
 
 struct WALScan {
     /// Nil when the log was never begun.
@@ -17,7 +17,8 @@ struct WALScan {
     /// - Parameters:
     ///   - end: where the log ends according to its successor, when there is one.
     ///   - isEndSynced: everything before that was durable; otherwise the log may be torn like the newest one.
-    /// - Throws: ``StorageError/corruption(path:position:detail:)``, after the records in front of the damage were given.
+    /// - Throws: ``StorageError/corruption(path:position:detail:)``, after the records in front of the damage were
+    ///   given.
     init(
         _ bytes: [UInt8], number: UInt64, path: String, end limit: UInt64? = nil, isEndSynced: Bool = true,
         _ body: (_ index: UInt64, _ payload: UnsafeRawBufferPointer) throws(StorageError) -> Void

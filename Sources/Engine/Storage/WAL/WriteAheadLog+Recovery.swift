@@ -1,5 +1,6 @@
-// Opening a write-ahead log: find the logs that the store still needs, prove that none is missing, give their records back
-// in order, and begin a new log behind them. Old logs are never rewritten: where a torn one ends is said by the new one.
+// Opening a write-ahead log: find the logs that the store still needs, prove that none is missing, give their records
+// back in order, and begin a new log behind them. Old logs are never rewritten: where a torn one ends is said by the
+// new one.
 internal import FileIO
 
 /// A log found in the folder.
@@ -67,8 +68,8 @@ extension WriteAheadLog {
             beginning: preamble, behind: segments, directory: directory, fileSystem: fileSystem, options: options)
     }
 
-    /// Makes durable what was replayed from the page cache and promised by nobody. It is written once more first: after a
-    /// failed sync the kernel takes pages for clean that the device never got, and a sync alone would skip them ("Can
+    /// Makes durable what was replayed from the page cache and promised by nobody. It is written once more first: after
+    /// a failed sync the kernel takes pages for clean that the device never got, and a sync alone would skip them ("Can
     /// Applications Recover from fsync Failures?", ATC 2020).
     private static func writeAgain(_ log: FoundLog, from synced: UInt64, to end: Int) throws(StorageError) {
         guard synced < UInt64(end) else { return }

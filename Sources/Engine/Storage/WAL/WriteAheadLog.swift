@@ -1,7 +1,7 @@
-// The write-ahead log of a store that stands alone: records with consecutive indexes in files whose space is reserved when
-// they are begun and that are used again. Where writes are synced, the file is filled with zeros a step ahead of them, so
-// that a sync changes no metadata; where they are not, nothing is written twice. One thread writes at a time. After a failed
-// write or sync it never touches the log again: what the disk holds is then unknown.
+// The write-ahead log of a store that stands alone: records with consecutive indexes in files whose space is reserved
+// when they are begun and that are used again. Where writes are synced, the file is filled with zeros a step ahead of
+// them, so that a sync changes no metadata; where they are not, nothing is written twice. One thread writes at a time.
+// After a failed write or sync it never touches the log again: what the disk holds is then unknown.
 internal import FileIO
 
 /// How far a write has to get before it is acknowledged.
@@ -62,8 +62,8 @@ struct WriteAheadLog {
     private static let pageBytes = 4096
 
     static let spareName = "spare.log"
-    /// Zeros are written this many bytes at a time ahead of synced writes, a sixteenth of what the log holds already: few
-    /// syncs for a long log, few bytes for a short one.
+    /// Zeros are written this many bytes at a time ahead of synced writes, a sixteenth of what the log holds already:
+    /// few syncs for a long log, few bytes for a short one.
     private static let fillBytes = 4 << 10...1 << 20
 
     static func name(_ number: UInt64) -> String {
@@ -92,8 +92,8 @@ struct WriteAheadLog {
         synced = output.position
     }
 
-    /// Takes the spare file, or makes one, under the new log's name, reserves its space and writes the preamble; durable on
-    /// return. After a failure it may be called again with the same number.
+    /// Takes the spare file, or makes one, under the new log's name, reserves its space and writes the preamble;
+    /// durable on return. After a failure it may be called again with the same number.
     private static func begin(
         _ preamble: WALPreamble, _ directory: String, _ fileSystem: any FileSystem, _ options: WALOptions, maps: Bool
     ) throws(StorageError) -> (file: any File, output: WALOutput, filled: Int) {
@@ -122,8 +122,8 @@ struct WriteAheadLog {
         }
     }
 
-    /// Makes sure that records of `bytes` bytes in all fit the file and the memory, beginning a new file when the old is
-    /// full. After a lack of space everything is as before.
+    /// Makes sure that records of `bytes` bytes in all fit the file and the memory, beginning a new file when the old
+    /// is full. After a lack of space everything is as before.
     /// - Parameter durability: what the commit that follows will ask for.
     mutating func makeRoom(records: Int, bytes: Int, durability: Durability) throws(StorageError) {
         if let failure { throw .readOnly(failure) }
@@ -213,8 +213,8 @@ struct WriteAheadLog {
             try output.flush(.process)
             let reached = (output.position + step) / Self.pageBytes * Self.pageBytes
             let end = max(output.position, min(reached, options.fileBytes))
-            // Page by page: a large write makes large folios, which the kernel counts and writes as a whole later, however
-            // little of them changes.
+            // Page by page: a large write makes large folios, which the kernel counts and writes as a whole later,
+            // however little of them changes.
             var position = output.position
             while position < end {
                 let next = min((position / Self.pageBytes + 1) * Self.pageBytes, end)

@@ -1,5 +1,5 @@
-// Walks the operations of an encoded batch in place, without a copy: the engine's own view of a WriteBatch. It must hold
-// against any bytes; it stops at the first one that makes no sense.
+// Walks the operations of an encoded batch in place, without a copy: the engine's own view of a WriteBatch. It must
+// hold against any bytes; it stops at the first one that makes no sense.
 
 /// One write inside somebody else's buffer.
 struct BatchOperation {

@@ -40,7 +40,8 @@ public struct WriteBatch: Sendable, Hashable {
 
     public var isEmpty: Bool { count == 0 }
 
-    /// - Throws: ``StorageError/keyTooLong(bytes:)``, ``StorageError/valueTooLong(bytes:)``; the batch is then unchanged.
+    /// - Throws: ``StorageError/keyTooLong(bytes:)``, ``StorageError/valueTooLong(bytes:)``; the batch is then
+    ///   unchanged.
     public mutating func put(key: [UInt8], value: [UInt8]) throws(StorageError) {
         try key.withRawBytes { (key) throws(StorageError) in
             try value.withRawBytes { (value) throws(StorageError) in try put(key: key, value: value) }

@@ -1,5 +1,5 @@
-// A disk that is told what to do wrong while its process runs: by a word in a file beside the data. The file is read with
-// plain system calls, past every backend and wrapper, because what it does to them is the point.
+// A disk that is told what to do wrong while its process runs: by a word in a file beside the data. The file is read
+// with plain system calls, past every backend and wrapper, because what it does to them is the point.
 import Glibc
 
 /// The control file of one disk.

@@ -17,8 +17,8 @@ public struct DiskFault: Sendable, Hashable, CustomStringConvertible {
         case error = "disk-error"
         /// The sync or durable write of that number fails (EIO), once.
         case syncFailure = "sync-failure"
-        /// What the file `disk-control` in the data folder says, while it is there: `stall` (each change waits) or `full`
-        /// (writes fail with ENOSPC).
+        /// What the file `disk-control` in the data folder says, while it is there: `stall` (each change waits) or
+        /// `full` (writes fail with ENOSPC).
         case control = "disk-control"
 
         var standardAmount: UInt64 {

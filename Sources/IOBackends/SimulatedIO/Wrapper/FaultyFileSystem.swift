@@ -1,5 +1,5 @@
-// A real disk whose calls are late or fail, by count and by seed. Nothing but the fault differs: what passes is done by the
-// wrapped backend, one operation after the other.
+// A real disk whose calls are late or fail, by count and by seed. Nothing but the fault differs: what passes is done by
+// the wrapped backend, one operation after the other.
 import FileIO
 import Glibc
 import Synchronization

@@ -5,8 +5,8 @@ import Synchronization
 /// One file, whatever its names and handles.
 final class UnsyncedFile: Sendable {
     let content: Mutex<UnsyncedContent>
-    /// Where the real file is, and how many handles there are. Guarded by the names' lock of the file system; a mutex only
-    /// because a class that threads share has no plain variables.
+    /// Where the real file is, and how many handles there are. Guarded by the names' lock of the file system; a mutex
+    /// only because a class that threads share has no plain variables.
     private let place: Mutex<(path: String, handles: Int)>
 
     init(_ base: any File, at path: String) throws(FileIOError) {

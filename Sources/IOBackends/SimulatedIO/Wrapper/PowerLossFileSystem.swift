@@ -1,9 +1,11 @@
-// A real disk behind a cache that dies with the process: what was written and not synced, and names that no directory sync
-// has covered, exist in this process's memory only. kill -9 therefore does what pulling the plug does, and always the worst
-// of it: everything unsynced is gone. New folders are the exception; they are made at once. For experiments with a server.
+// A real disk behind a cache that dies with the process: what was written and not synced, and names that no directory
+// sync has covered, exist in this process's memory only. kill -9 therefore does what pulling the plug does, and always
+// the worst of it: everything unsynced is gone. New folders are the exception; they are made at once. For experiments
+// with a server.
 //
-// A file without a durable name is a real file in a folder of its own and is moved under its name by the directory's sync.
-// Two names of one file must not be written through after both were forgotten; files that are linked are never changed.
+// A file without a durable name is a real file in a folder of its own and is moved under its name by the directory's
+// sync. Two names of one file must not be written through after both were forgotten; files that are linked are never
+// changed.
 import FileIO
 import Synchronization
 
@@ -26,8 +28,8 @@ final class PowerLossFileSystem: FileSystem {
     private static let scratchName = ".unsynced"
     private let names = Mutex(Names())
 
-    /// - Parameter folder: on the device of the data. What an earlier process left of its unsynced files there is removed
-    ///   when the first lock is taken, which says that no such process is alive.
+    /// - Parameter folder: on the device of the data. What an earlier process left of its unsynced files there is
+    ///   removed when the first lock is taken, which says that no such process is alive.
     init(_ base: any FileSystem, folder: String) {
         self.base = base
         scratch = Self.normal(folder + "/" + Self.scratchName)
@@ -229,9 +231,9 @@ final class PowerLossFileSystem: FileSystem {
         try base.syncDirectory(path)
     }
 
-    /// Does on the real disk what was done to the names of one folder. Names that take the place of a file which is to move
-    /// come after it, so that a kill in between leaves old or new names; only a circle of renames goes through the scratch
-    /// folder.
+    /// Does on the real disk what was done to the names of one folder. Names that take the place of a file which is to
+    /// move come after it, so that a kill in between leaves old or new names; only a circle of renames goes through the
+    /// scratch folder.
     private func settle(_ folder: String, _ names: inout Names) throws(FileIOError) {
         var open = names.entries.keys.filter { directory(of: $0) == folder && names.entries[$0]?.isDurable == false }
             .sorted()

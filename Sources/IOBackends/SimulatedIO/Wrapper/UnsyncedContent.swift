@@ -1,6 +1,6 @@
-// The bytes of one real file of which the newest are in memory only: pages that were written and not synced, and a size that
-// may differ from the file's. Only a sync moves them to the file. Everything a reader sees is the newest; everything the
-// file holds is durable.
+// The bytes of one real file of which the newest are in memory only: pages that were written and not synced, and a size
+// that may differ from the file's. Only a sync moves them to the file. Everything a reader sees is the newest;
+// everything the file holds is durable.
 import FileIO
 
 struct UnsyncedContent {
@@ -9,7 +9,8 @@ struct UnsyncedContent {
     private(set) var size: UInt64
     /// Of the real file.
     private var baseSize: UInt64
-    /// Where the real file's bytes end that no truncation has cut off; below `baseSize` until that truncation is synced.
+    /// Where the real file's bytes end that no truncation has cut off; below `baseSize` until that truncation is
+    /// synced.
     private var visibleBase: UInt64
 
     private static let pageBytes = 4096

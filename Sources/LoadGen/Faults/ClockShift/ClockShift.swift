@@ -1,6 +1,6 @@
-// A false wall clock for one process: the operating system has one clock for all, so a library that is preloaded moves it for
-// the process alone (`clock-shift.c`, carried in this binary and compiled where it is needed). Never touches the machine's
-// own clock.
+// A false wall clock for one process: the operating system has one clock for all, so a library that is preloaded moves
+// it for the process alone (`clock-shift.c`, carried in this binary and compiled where it is needed). Never touches the
+// machine's own clock.
 import Foundation
 import Glibc
 import LabKit

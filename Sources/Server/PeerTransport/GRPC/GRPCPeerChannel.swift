@@ -1,5 +1,5 @@
-// A peer over gRPC: a client-streaming call for each lane, which lasts as long as the connection. Snapshots have a connection of
-// their own, so that a vote never stands behind a file in a socket.
+// A peer over gRPC: a client-streaming call for each lane, which lasts as long as the connection. Snapshots have a
+// connection of their own, so that a vote never stands behind a file in a socket.
 import Cluster
 import Foundation
 import GRPCCore
@@ -15,8 +15,8 @@ final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
     private let peer: Strata_V1_Peer.Client<Transport>
     private let snapshotPeer: Strata_V1_Peer.Client<Transport>
     private let identity: Strata_V1_PeerIdentity
-    /// From here snapshots are queued. Whoever wakes a stream may start a thread of the pool that serves clients, and Linux
-    /// would hand it the low priority of the thread that reads snapshots.
+    /// From here snapshots are queued. Whoever wakes a stream may start a thread of the pool that serves clients, and
+    /// Linux would hand it the low priority of the thread that reads snapshots.
     private let loop = MultiThreadedEventLoopGroup.singleton.next()
 
     /// - Parameter snapshotPeer: a client of its own to the same node.

@@ -1,5 +1,5 @@
-// The receiving side of the gRPC peer transport: lets peers in by their identity and hands their messages to the host. A
-// stranger gets a refusal that names nobody, the log says why; no message of it reaches the host.
+// The receiving side of the gRPC peer transport: lets peers in by their identity and hands their messages to the host.
+// A stranger gets a refusal that names nobody, the log says why; no message of it reaches the host.
 import Cluster
 import GRPCCore
 import Logging

@@ -1,5 +1,5 @@
-// The framing of the TCP transport: `u32 length` (little endian) and as many bytes. The first frame of a connection is the
-// hello (`u8 lane`, then the sender's identity in protobuf); every further one is a batch of peer messages.
+// The framing of the TCP transport: `u32 length` (little endian) and as many bytes. The first frame of a connection is
+// the hello (`u8 lane`, then the sender's identity in protobuf); every further one is a batch of peer messages.
 import Cluster
 import NIOCore
 
@@ -37,7 +37,8 @@ struct PeerFrameCutter {
         }
     }
 
-    /// Takes in what was read up to the end of a frame and hands that out; nil when all was taken in and no frame is whole.
+    /// Takes in what was read up to the end of a frame and hands that out; nil when all was taken in and no frame is
+    /// whole.
     mutating func next(_ bytes: inout ByteBuffer) throws(Failure) -> [UInt8]? {
         while lengthBytes < 4 || missing > 0 {
             if lengthBytes < 4 {

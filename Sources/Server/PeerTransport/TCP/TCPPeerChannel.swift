@@ -1,6 +1,6 @@
-// The sending side of the TCP transport: one connection for each lane. A batch is written from the host's thread straight into
-// the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after the
-// hello; that its peer has closed it shows at the next write, the other lanes show it at once.
+// The sending side of the TCP transport: one connection for each lane. A batch is written from the host's thread
+// straight into the connection's event loop; nothing else stands between. The snapshot lane leaves its event loop after
+// the hello; that its peer has closed it shows at the next write, the other lanes show it at once.
 import Cluster
 import Glibc
 import NIOCore
@@ -84,7 +84,8 @@ final class TCPPeerChannel: PeerChannel {
     func isStuck() async -> Bool {
         for lane in lanes {
             guard let options = lane as? any SocketOptionProvider else { continue }
-            // The first bytes of Linux's `tcp_info`: state, congestion state, retransmissions of what is not acknowledged, …
+            // The first bytes of Linux's `tcp_info`: state, congestion state, retransmissions of what is not
+            // acknowledged, …
             let info: UInt64? = try? await options.unsafeGetSocketOption(
                 level: SocketOptionLevel(IPPROTO_TCP), name: SocketOptionName(TCP_INFO)
             ).get()

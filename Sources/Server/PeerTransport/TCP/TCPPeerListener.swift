@@ -1,5 +1,6 @@
-// The receiving side of the TCP transport. Its port, chosen by the kernel unless it was given, is told to peers in the handshake. A connection
-// says who it is in its first frame and is checked like a handshake; a stranger is cut off and logged.
+// The receiving side of the TCP transport. Its port, chosen by the kernel unless it was given, is told to peers in the
+// handshake. A connection says who it is in its first frame and is checked like a handshake; a stranger is cut off and
+// logged.
 import Cluster
 import Logging
 import NIOCore

@@ -1,6 +1,6 @@
-// Data blocks that were read and checked, kept for the next reader. Set-associative with a clock in each set: a hit is one
-// compare-and-swap, no lock, no list. It must never give a block's memory back while somebody reads it, and never hold
-// more bytes than its budget, but for what readers pin at the moment.
+// Data blocks that were read and checked, kept for the next reader. Set-associative with a clock in each set: a hit is
+// one compare-and-swap, no lock, no list. It must never give a block's memory back while somebody reads it, and never
+// hold more bytes than its budget, but for what readers pin at the moment.
 internal import Glibc
 internal import Memory
 internal import Synchronization

@@ -1,6 +1,6 @@
 // One compaction under way: merges its tables into new ones, a bounded piece at a time, so that a flush never waits for
-// more than one piece. Nothing it writes counts before the whole of it is published; until then all of it is garbage that
-// recovery removes. One thread at a time, the one that holds the maintenance lock.
+// more than one piece. Nothing it writes counts before the whole of it is published; until then all of it is garbage
+// that recovery removes. One thread at a time, the one that holds the maintenance lock.
 internal import FileIO
 
 struct CompactionJob: ~Copyable, @unchecked Sendable {
@@ -62,7 +62,8 @@ struct CompactionJob: ~Copyable, @unchecked Sendable {
             if !(hasDeletes && deletes.cover(key, sequence: trailer >> 8)),
                 rule.keeps(key, trailer: trailer, isBottom: { deeper.lack($0) })
             {
-                // What everybody sees and nothing lies below needs no sequence: equal trailers take no bytes in a block.
+                // What everybody sees and nothing lies below needs no sequence: equal trailers take no bytes in a
+                // block.
                 let isSettled = isBottom && rule.isSeenByAll(trailer >> 8)
                 try add(key, isSettled ? trailer & 0xff : trailer, value, number)
             }
@@ -194,7 +195,8 @@ private struct OutputCuts {
     mutating func cut(before key: UnsafeRawBufferPointer, size: UInt64) -> Bool {
         let atBoundary = pass(key)
         if size >= target { return true }
-        // RocksDB's rule: the more boundaries were passed over already, the fuller a table has to be to end at this one.
+        // RocksDB's rule: the more boundaries were passed over already, the fuller a table has to be to end at this
+        // one.
         return atBoundary && size > target * (50 + 5 * min(crossed, 8)) / 100
     }
 }

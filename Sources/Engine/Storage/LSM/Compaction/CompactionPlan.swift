@@ -1,6 +1,6 @@
-// Chooses the next compaction: the most urgent level, and in it the table that costs the least rewriting below. Pure: it
-// looks at a version and answers. Its plans must take every table of the two levels that overlaps what is moved, or a
-// newer version of a key could sink below an older one.
+// Chooses the next compaction: the most urgent level, and in it the table that costs the least rewriting below. Pure:
+// it looks at a version and answers. Its plans must take every table of the two levels that overlaps what is moved, or
+// a newer version of a key could sink below an older one.
 
 struct CompactionPlan {
     let level: Int

@@ -1,5 +1,5 @@
-// A copy of the last key or value that a cursor needs to remember. Grows and is never shared, so that remembering costs a
-// memory copy and nothing else.
+// A copy of the last key or value that a cursor needs to remember. Grows and is never shared, so that remembering costs
+// a memory copy and nothing else.
 
 struct KeyMemory: ~Copyable {
     private var memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 64, alignment: 16)

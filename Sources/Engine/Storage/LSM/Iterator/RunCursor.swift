@@ -1,5 +1,6 @@
-// A position in one sorted run: a memtable, a table, or all tables of a deeper level one after another. Moves both ways.
-// For one thread; what it shows is valid until it moves. It must never keep more than one block of its run in memory.
+// A position in one sorted run: a memtable, a table, or all tables of a deeper level one after another. Moves both
+// ways. For one thread; what it shows is valid until it moves. It must never keep more than one block of its run in
+// memory.
 internal import FileIO
 
 struct RunCursor: ~Copyable {

@@ -1,8 +1,8 @@
-// The hash sidecar of a memtable: from a key to the node of its newest version in one or two cache misses, where the skip
-// list needs a dozen. Open addressing in raw memory, 8 bytes a slot: `tag u32 << 32 | node u32`, 0 when empty. The slot
-// where a search begins is made of the tag's top bits, so that doubling copies slots in order and never hashes a key
-// again. One thread inserts, any number reads without a lock. It must never miss a key that was inserted: when it can't
-// hold one it says so for good, and readers search the list.
+// The hash sidecar of a memtable: from a key to the node of its newest version in one or two cache misses, where the
+// skip list needs a dozen. Open addressing in raw memory, 8 bytes a slot: `tag u32 << 32 | node u32`, 0 when empty. The
+// slot where a search begins is made of the tag's top bits, so that doubling copies slots in order and never hashes a
+// key again. One thread inserts, any number reads without a lock. It must never miss a key that was inserted: when it
+// can't hold one it says so for good, and readers search the list.
 internal import Memory
 internal import Synchronization
 

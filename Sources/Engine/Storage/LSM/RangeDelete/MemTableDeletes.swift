@@ -1,5 +1,5 @@
-// The range deletes of one memtable. Adding is cheap; the fragments are made when a reader first needs them. Stores that
-// never delete ranges pay one load per read.
+// The range deletes of one memtable. Adding is cheap; the fragments are made when a reader first needs them. Stores
+// that never delete ranges pay one load per read.
 internal import Synchronization
 
 final class MemTableDeletes: Sendable {

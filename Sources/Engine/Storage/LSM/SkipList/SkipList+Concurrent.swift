@@ -1,7 +1,8 @@
-// Inserting by several threads: each searches for itself with a splice of its own and links its nodes by compare-and-swap,
-// from the bottom up; where another came first, it searches again from the neighbour that it had. There is no removal,
-// so a neighbour once found stays one (Herlihy, Lev, Luchangco, Shavit, "A Provably Correct Scalable Concurrent Skip
-// List", 2006, without its deletes). It must never overwrite a link that it has not just compared.
+// Inserting by several threads: each searches for itself with a splice of its own and links its nodes by
+// compare-and-swap, from the bottom up; where another came first, it searches again from the neighbour that it had.
+// There is no removal, so a neighbour once found stays one (Herlihy, Lev, Luchangco, Shavit, "A Provably Correct
+// Scalable Concurrent Skip List", 2006, without its deletes). It must never overwrite a link that it has not just
+// compared.
 internal import Memory
 internal import Synchronization
 

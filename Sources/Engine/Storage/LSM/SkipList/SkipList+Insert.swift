@@ -7,8 +7,8 @@ extension SkipList {
     /// Adds one version of a key. Only one thread may insert, and none through a ``SkipListWriter`` meanwhile; readers
     /// need no coordination.
     ///
-    /// A key right behind the last inserted one costs O(1): the neighbours of the last insert (the splice) still hold. A
-    /// key at distance d from it costs O(log d) when the last keys were near each other, too.
+    /// A key right behind the last inserted one costs O(1): the neighbours of the last insert (the splice) still hold.
+    /// A key at distance d from it costs O(log d) when the last keys were near each other, too.
     /// - Returns: false when the arena is full; the list is then unchanged.
     /// - Precondition: this (key, sequence) is not in the list; `sequence` is at most ``sequenceMax``.
     public func insert(
@@ -50,8 +50,8 @@ extension SkipList {
         searchSplice(query, splice, isBehind: isBehind)
     }
 
-    /// Searches from the lowest level that still encloses the query, if the last keys were near each other, or else from
-    /// the top: for scattered keys the way up would be in vain.
+    /// Searches from the lowest level that still encloses the query, if the last keys were near each other, or else
+    /// from the top: for scattered keys the way up would be in vain.
     private func searchSplice(_ query: SkipListQuery, _ splice: SkipListSplice, isBehind: Bool) {
         let top = Int(height.pointee.load(ordering: .relaxed))
         let middle = top &>> 1
@@ -70,8 +70,8 @@ extension SkipList {
     /// Far keys in a row after which keys count as scattered.
     private static var nearCredit: UInt32 { 4 }
 
-    /// The lowest level above 0 whose neighbours enclose the query. On the side from which the query comes they do on all
-    /// levels, see ``SkipListSplice``, so each level costs one comparison.
+    /// The lowest level above 0 whose neighbours enclose the query. On the side from which the query comes they do on
+    /// all levels, see ``SkipListSplice``, so each level costs one comparison.
     @inline(__always)
     private func enclosingLevel(
         _ query: SkipListQuery, _ splice: SkipListSplice, isBehind: Bool, top: Int

@@ -1,6 +1,7 @@
 // The sorted structure behind a memtable: keys, versions and values in one arena, linked by 32-bit numbers. One thread
-// inserts, or several through a writer each; any number read at the same time without a lock. It must never change a byte
-// of a node after publishing it, links excepted, and never free one before the whole list goes: readers rely on both.
+// inserts, or several through a writer each; any number read at the same time without a lock. It must never change a
+// byte of a node after publishing it, links excepted, and never free one before the whole list goes: readers rely on
+// both.
 //
 // A node at arena place n (8-byte units; the address below is n * 8), all fields in native order:
 //
@@ -21,7 +22,8 @@ public typealias SkipListNode = UInt32
 
 /// A sorted list of versions: expected O(log n) insert and search, branching 4 (Pugh, "Skip Lists", CACM 1990).
 public struct SkipList: ~Copyable, @unchecked Sendable {
-    // @unchecked: writers by contract, see `insert`; everything a reader touches is published by a release store to a link.
+    // @unchecked: writers by contract, see `insert`; everything a reader touches is published by a release store to a
+    // link.
 
     /// Levels; enough for 4^12 = 16.8 M nodes at full speed.
     static let heightMax = 12

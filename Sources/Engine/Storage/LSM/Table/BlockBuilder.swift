@@ -1,5 +1,5 @@
-// Gathers sorted entries and lays them out as one columnar block (Docs/Formats/sstable.md, "Block"). Data and index blocks
-// share this layout. It knows nothing of files, checksums or compression.
+// Gathers sorted entries and lays them out as one columnar block (Docs/Formats/sstable.md, "Block"). Data and index
+// blocks share this layout. It knows nothing of files, checksums or compression.
 
 /// Byte offsets of a block's fixed header.
 enum BlockField {

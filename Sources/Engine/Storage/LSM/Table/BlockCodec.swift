@@ -1,5 +1,5 @@
-// Packs and unpacks blocks. The libraries do the work; this decides when it is worth it and bounds what a stored block may
-// claim about itself. It must never give back bytes whose number is not the one that was stored.
+// Packs and unpacks blocks. The libraries do the work; this decides when it is worth it and bounds what a stored block
+// may claim about itself. It must never give back bytes whose number is not the one that was stored.
 internal import CLz4
 internal import CZstd
 internal import Synchronization

@@ -113,7 +113,8 @@ struct BlockBuffer: ~Copyable, @unchecked Sendable {
         }
     }
 
-    /// Checks a block whose bytes were read into ``memory(for:)``. The memory belongs to this call, also when it throws.
+    /// Checks a block whose bytes were read into ``memory(for:)``. The memory belongs to this call, also when it
+    /// throws.
     /// - Parameter count: bytes that were read.
     init(
         taking memory: UnsafeMutableRawBufferPointer, count: Int, of handle: BlockHandle, kind: BlockKind, path: String,

@@ -1,6 +1,6 @@
-// Says which keys are certainly not in a table. All bits of a key lie in one 64-byte line, so that a look costs one cache
-// miss ("Cache-, Hash- and Space-Efficient Bloom Filters", Putze, Sanders, Singler, 2007). It must never say no to a key
-// that was added.
+// Says which keys are certainly not in a table. All bits of a key lie in one 64-byte line, so that a look costs one
+// cache miss ("Cache-, Hash- and Space-Efficient Bloom Filters", Putze, Sanders, Singler, 2007). It must never say no
+// to a key that was added.
 
 /// The layout and arithmetic shared by builder and reader: `lines * 64 bytes | u32 lines | u8 probes | 3 zero bytes`.
 enum BloomFilter {

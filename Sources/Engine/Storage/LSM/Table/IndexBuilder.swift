@@ -1,5 +1,5 @@
-// Gathers a table's index while its data blocks are written: a separator and a place for each. At the end it becomes one
-// block, or parts with an index of their own when it is large.
+// Gathers a table's index while its data blocks are written: a separator and a place for each. At the end it becomes
+// one block, or parts with an index of their own when it is large.
 
 struct IndexBuilder {
     private var keys: [UInt8] = []

@@ -1,5 +1,5 @@
-// The hashes of a table's keys, gathered for its filter. In pieces: one array that doubles would take three times the memory
-// of what it holds while it grows.
+// The hashes of a table's keys, gathered for its filter. In pieces: one array that doubles would take three times the
+// memory of what it holds while it grows.
 
 struct KeyHashes {
     /// Each of ``pieceCount`` hashes but the last.

@@ -1,5 +1,6 @@
-// Writes one sorted table: data blocks as they fill, then filter, index, properties and footer. The file is complete and
-// synced when `finish` returns; before that it is garbage that recovery removes. It never sorts and never drops anything.
+// Writes one sorted table: data blocks as they fill, then filter, index, properties and footer. The file is complete
+// and synced when `finish` returns; before that it is garbage that recovery removes. It never sorts and never drops
+// anything.
 internal import CEngine
 internal import FileIO
 

@@ -1,5 +1,5 @@
-// What a walk through tables keeps at hand from block to block: the part of a large index that it is in. For one thread. It
-// must go before the cache and the tables do.
+// What a walk through tables keeps at hand from block to block: the part of a large index that it is in. For one
+// thread. It must go before the cache and the tables do.
 
 struct TableWalk: ~Copyable {
     /// A part of an index, pinned by `pin`.

@@ -1,5 +1,5 @@
-// The set of tables that make up the store at one moment. Immutable: a flush or compaction makes a new one, readers keep
-// theirs as long as they need it.
+// The set of tables that make up the store at one moment. Immutable: a flush or compaction makes a new one, readers
+// keep theirs as long as they need it.
 
 /// A table and the level it is put into: a move changes the level without touching the table.
 struct PlacedTable: Sendable {

@@ -9,7 +9,8 @@ final class FrameReceiver: Sendable {
 
     /// - Parameters:
     ///   - rest: what the event loop had read behind the hello.
-    ///   - ended: called once, on the thread, with what went wrong or nil when the peer has closed; not after ``stop()``.
+    ///   - ended: called once, on the thread, with what went wrong or nil when the peer has closed; not after
+    ///     ``stop()``.
     init(
         _ socket: FrameSocket, rest: ByteBuffer, name: String,
         received: @escaping @Sendable (FrameSource.Frame) -> Void,

@@ -1,5 +1,6 @@
-// The sending end of the snapshot lane: a bounded queue in front of a thread that writes. A piece goes from the memory into
-// which it was read straight to the socket; through an event loop it would be copied once more and wake one more thread.
+// The sending end of the snapshot lane: a bounded queue in front of a thread that writes. A piece goes from the memory
+// into which it was read straight to the socket; through an event loop it would be copied once more and wake one more
+// thread.
 import Foundation
 import Synchronization
 
@@ -31,8 +32,8 @@ final class FrameSender: @unchecked Sendable {
         return droppedCount
     }
 
-    /// Writes a frame where there is room, on the caller's thread, which has it near its processor; queues what is left of
-    /// it, or drops it when too much waits. Never waits for the peer.
+    /// Writes a frame where there is room, on the caller's thread, which has it near its processor; queues what is left
+    /// of it, or drops it when too much waits. Never waits for the peer.
     func push(_ frame: [UInt8]) {
         condition.lock()
         defer { condition.unlock() }

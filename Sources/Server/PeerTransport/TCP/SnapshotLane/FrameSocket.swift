@@ -1,6 +1,6 @@
 // A connected socket that has left the event loop: from here on threads of its own read or write whole frames, straight
-// from and to the memory in which the pieces of files live. It must never be closed while a thread is in a call on it, so
-// the descriptor goes with the last reference; ending is a shutdown, which wakes both sides.
+// from and to the memory in which the pieces of files live. It must never be closed while a thread is in a call on it,
+// so the descriptor goes with the last reference; ending is a shutdown, which wakes both sides.
 import Glibc
 import NIOCore
 
@@ -22,8 +22,8 @@ final class FrameSocket: Sendable {
         self.descriptor = descriptor
     }
 
-    /// Takes the connection away from its channel, which is closed without the peer noticing. What the channel has read is
-    /// lost here, what it has been given to write must be written. Call it on the channel's event loop.
+    /// Takes the connection away from its channel, which is closed without the peer noticing. What the channel has read
+    /// is lost here, what it has been given to write must be written. Call it on the channel's event loop.
     static func take(from channel: any Channel) throws -> FrameSocket {
         let copy = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
             fcntl($0, F_DUPFD_CLOEXEC, 0)
@@ -41,9 +41,9 @@ final class FrameSocket: Sendable {
     /// A peer that answers within this is on this machine or in the same rack. Microseconds.
     private static let nearRoundTripMax: UInt32 = 1_000
 
-    /// BBR paces: it programs a timer for every segment or two, in a virtual machine an exit to the host each. Where a round
-    /// trip is this short the lane's window alone spaces what is sent, so such a connection gets the kernel's usual
-    /// congestion control. Every other choice of the administrator stays, and a refusal costs speed only.
+    /// BBR paces: it programs a timer for every segment or two, in a virtual machine an exit to the host each. Where a
+    /// round trip is this short the lane's window alone spaces what is sent, so such a connection gets the kernel's
+    /// usual congestion control. Every other choice of the administrator stays, and a refusal costs speed only.
     func dontPaceNearPeer() {
         guard congestionControl.hasPrefix("bbr"), let roundTrip, roundTrip <= Self.nearRoundTripMax else { return }
         congestionControl = "cubic"

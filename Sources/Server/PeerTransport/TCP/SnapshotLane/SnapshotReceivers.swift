@@ -21,8 +21,8 @@ final class SnapshotReceivers: Sendable {
         self.logger = logger
     }
 
-    /// Posts a peer's frames to the host until its connection ends. An older one of the same peer is ended: its other end may
-    /// be gone without a word, and its end is no news.
+    /// Posts a peer's frames to the host until its connection ends. An older one of the same peer is ended: its other
+    /// end may be gone without a word, and its end is no news.
     func receive(from peer: NodeID, over socket: FrameSocket, rest: ByteBuffer) {
         // Begun under the lock, so that even one that ends at once is known before it is forgotten.
         let earlier = state.withLock { state -> FrameReceiver? in
