@@ -47,6 +47,24 @@ import Testing
         }
     }
 
+    /// What was stored behind the last number was forgotten at the next start.
+    @Test func whatCannotBeReadAgainIsNotStored() throws {
+        try withTemporaryFolder { folder, files in
+            try files.createDirectory(folder)
+            let path = folder + "/group.state"
+            try HardStateFile.open(path: path, fileSystem: files).store(term: 1, vote: 7)
+            let raw = try files.open(path, .readWrite)
+            var slot = try raw.read(count: 72, at: 512)
+            withUnsafeBytes(of: ((UInt64(1) << 62) - 1).littleEndian) { slot.replaceSubrange(8..<16, with: $0) }
+            withUnsafeBytes(of: strata_crc32c(0, slot, 68).littleEndian) { slot.replaceSubrange(68..<72, with: $0) }
+            try raw.write(bytes: slot, at: 512)
+            let file = try HardStateFile.open(path: path, fileSystem: files)
+            #expect(try #require(file.load()) == (1, 7))
+            #expect(throws: SegmentedLogError.self) { try file.store(term: 2, vote: 8) }
+            #expect(try #require(HardStateFile.open(path: path, fileSystem: files).load()) == (1, 7))
+        }
+    }
+
     /// A slot that counts further than any store can is damage, whatever its checksum says.
     @Test func aSlotThatCannotBeIsLeftOut() throws {
         try withTemporaryFolder { folder, files in
