@@ -40,7 +40,7 @@ final class IncomingFiles: Sendable {
 
     private let folder: String
     private let fileSystem: any FileSystem
-    let manifest: SnapshotManifest
+    private let manifest: SnapshotManifest
     private let settings: SnapshotSettings
     private let state: Mutex<State>
     /// Each is held while a piece is being written; whoever holds all knows that nothing is.
