@@ -1,5 +1,6 @@
-// Files of real nodes that are gone, cut or altered between two starts, as they were in the field (issue 15, 1.1 to 1.3 and 6.3):
-// a node refuses what it can't vouch for by name, or has it rebuilt; nothing that was acknowledged is forgotten without a word.
+// Files of real nodes that are gone, cut or altered between two starts, as they were in the field (issue 15, 1.1 to 1.3
+// and 6.3): a node refuses what it can't vouch for by name, or has it rebuilt; nothing that was acknowledged is
+// forgotten without a word.
 import Foundation
 import TestSupport
 import Testing
@@ -221,8 +222,8 @@ extension ProcessTests {
 
         // MARK: The last change of the members
 
-        /// A group's commit index began at 0 at each start, so that a removed dead node was still needed and an added one did not
-        /// count: two of the three new members never elected anybody.
+        /// A group's commit index began at 0 at each start, so that a removed dead node was still needed and an added
+        /// one did not count: two of the three new members never elected anybody.
         @Test func aMajorityOfTheNewMembersElectsAfterAFullStop() throws {
             let cluster = try TestCluster()
             try cluster.start()

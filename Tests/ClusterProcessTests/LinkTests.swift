@@ -56,8 +56,8 @@ extension ProcessTests {
             #expect(caughtUp < 1 && written < 1.5)
         }
 
-        /// A client keeps its connections over a cut; the retransmission that would show it the healed way comes up to as long
-        /// after the cut as the cut was long.
+        /// A client keeps its connections over a cut; the retransmission that would show it the healed way comes up to
+        /// as long after the cut as the cut was long.
         @Test func aClientUsesAHealedWayAgainWithinTwoSeconds() async throws {
             let folder = try TemporaryFolder()
             let cluster = try Self.cluster(folder, [])

@@ -1,5 +1,5 @@
-// What a follower costs that comes back: the bytes that its leaders send it stay near what it lacks (issue 15, 7.1; it was a
-// hundred times as much, once for each heartbeat that had waited in a socket).
+// What a follower costs that comes back: the bytes that its leaders send it stay near what it lacks (issue 15, 7.1; it
+// was a hundred times as much, once for each heartbeat that had waited in a socket).
 import Foundation
 import LabKit
 import TestSupport

@@ -1,5 +1,5 @@
-// A store that a peer sent may say that all its numbers are used. Nothing more can be applied to it: that is the group's trouble,
-// not the node's.
+// A store that a peer sent may say that all its numbers are used. Nothing more can be applied to it: that is the
+// group's trouble, not the node's.
 import FileIO
 import Raft
 import SegmentedLog

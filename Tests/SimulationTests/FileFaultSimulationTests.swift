@@ -121,8 +121,8 @@ final class FileFaultRun {
         }
     }
 
-    /// What is refused gets its files back, and nothing else: all other groups have gone on meanwhile, and acknowledged what no
-    /// backup has.
+    /// What is refused gets its files back, and nothing else: all other groups have gone on meanwhile, and acknowledged
+    /// what no backup has.
     private func refuseOrGoOn(_ node: SimulatedNode, _ image: DiskImage) throws {
         guard let refusal = node.refusal else { return }
         history.append("refused: \(refusal)")

@@ -1,5 +1,5 @@
-// A snapshot whose files are those that were announced, checksums and all, and that no store can be made of. The member must
-// find out before its own state is gone: it refuses the files, says so, and goes on.
+// A snapshot whose files are those that were announced, checksums and all, and that no store can be made of. The member
+// must find out before its own state is gone: it refuses the files, says so, and goes on.
 import FileIO
 import Raft
 import SimulatedIO

@@ -1,5 +1,5 @@
-// A lone node whose key-value group has lost its log, its store or both stays closed until an operator accepts the loss; then it
-// goes on with what is left, and never with less.
+// A lone node whose key-value group has lost its log, its store or both stays closed until an operator accepts the
+// loss; then it goes on with what is left, and never with less.
 import Cluster
 import FileIO
 import KeyValue

@@ -1,5 +1,5 @@
-// Which heartbeats an encoded batch holds, so that a queue keeps the newest of each only: a peer that stood still must not
-// find hundreds of them, each of which it answers.
+// Which heartbeats an encoded batch holds, so that a queue keeps the newest of each only: a peer that stood still must
+// not find hundreds of them, each of which it answers.
 
 import Raft
 

@@ -41,8 +41,9 @@ final class Outbox {
                 PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
                 return
             }
-            // An empty append behind entries that are not acknowledged stays behind them on the way too: what overtakes them
-            // is refused, and they would be sent again. So would what an open connection still holds if a probe overtook it.
+            // An empty append behind entries that are not acknowledged stays behind them on the way too: what overtakes
+            // them is refused, and they would be sent again. So would what an open connection still holds if a probe
+            // overtook it.
             if message.kind == .append,
                 group.core.isProbing(message.to) || message.index > group.core.matchIndex(of: message.to) ?? 0
             {

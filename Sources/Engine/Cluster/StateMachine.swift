@@ -30,8 +30,8 @@ public protocol StateMachine: AnyObject {
     /// Joins commands that arrived together into one entry. The default keeps each in an entry of its own.
     func join(_ commands: [[UInt8]]) -> [UInt8]?
 
-    /// How many answers a command gets, as a part of an entry: that many are its own before those of the next command begin.
-    /// 1 for one that can't be read.
+    /// How many answers a command gets, as a part of an entry: that many are its own before those of the next command
+    /// begin. 1 for one that can't be read.
     func answerCount(of payload: [UInt8]) -> UInt32
 
     /// Writes position-dependent fields into a payload before it is framed (a record batch's base offset).

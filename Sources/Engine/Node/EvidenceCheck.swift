@@ -1,5 +1,5 @@
-// Holds the files of a node that is not running against each other, as opening them would: what state files and the registry say
-// against what the logs hold. It reads only.
+// Holds the files of a node that is not running against each other, as opening them would: what state files and the
+// registry say against what the logs hold. It reads only.
 import Cluster
 public import FileIO
 public import SegmentedLog

@@ -1,5 +1,5 @@
-// Acceptance of a loss of the key-value group, whose state is in two places: a store, and the log that goes on where the store's
-// files end. What is good of either is kept, and the other is made to fit.
+// Acceptance of a loss of the key-value group, whose state is in two places: a store, and the log that goes on where
+// the store's files end. What is good of either is kept, and the other is made to fit.
 import Cluster
 public import FileIO
 import SegmentedLog
@@ -8,8 +8,8 @@ public import Storage
 extension GroupRepair {
     /// Lets the key-value group go on with what is left of its store and of its log.
     ///
-    /// A log that lost entries which the store has begins anew behind them. A store that is lost, or older than the beginning of its
-    /// log, goes on there without what stood before. Damaged folders are kept.
+    /// A log that lost entries which the store has begins anew behind them. A store that is lost, or older than the
+    /// beginning of its log, goes on there without what stood before. Damaged folders are kept.
     /// - Parameter engine: of the node; nil takes the one whose folder is there, and `lsm` when none is.
     static func acceptLossOfKeyValue(
         in directory: String, engine: StorageEngineKind?, fileSystem: any FileSystem

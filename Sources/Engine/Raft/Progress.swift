@@ -101,8 +101,8 @@ package struct Progress: Hashable, Sendable {
     /// True for an answer to an append before `next` was last set back. Peers of an older version repeat nothing.
     func isLate(_ context: UInt64) -> Bool { context != 0 && context != self.context }
 
-    /// True for an accepted append that shows where the member's log stands now. An answer to what was sent before the probe
-    /// tells how far the member is, but not what else the connection still holds, which must not be sent again.
+    /// True for an accepted append that shows where the member's log stands now. An answer to what was sent before the
+    /// probe tells how far the member is, but not what else the connection still holds, which must not be sent again.
     func isProbeAnswer(_ answer: Message) -> Bool {
         guard state == .probe, !isLate(answer.context) else { return false }
         // Late answers may have moved `match` past the entry that the probe named.

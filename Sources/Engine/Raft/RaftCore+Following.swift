@@ -22,9 +22,9 @@ extension RaftCore {
         follow(message, matched: proven, &ready)
     }
 
-    /// An append without the entries that this log has committed, which every later leader has too (paper §5.4); nil when it
-    /// brings nothing else. A leader that has not heard of the newest acknowledgements begins before the commit index, and
-    /// what stands behind it would have to be sent again.
+    /// An append without the entries that this log has committed, which every later leader has too (paper §5.4); nil
+    /// when it brings nothing else. A leader that has not heard of the newest acknowledgements begins before the commit
+    /// index, and what stands behind it would have to be sent again.
     private func uncommittedPart(of message: Message) -> Message? {
         if message.index >= commitIndex { return message }
         let committed = commitIndex - message.index

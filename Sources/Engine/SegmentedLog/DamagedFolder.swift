@@ -30,8 +30,8 @@ public enum DamagedFolder {
         }
     }
 
-    /// As ``setAside(_:fileSystem:)`` for an operator's order, by which nothing may be thrown away: fails when there are copies
-    /// enough. The folder must be there.
+    /// As ``setAside(_:fileSystem:)`` for an operator's order, by which nothing may be thrown away: fails when there
+    /// are copies enough. The folder must be there.
     /// - Returns: the new path.
     public static func keep(_ folder: String, fileSystem: any FileSystem) throws(SegmentedLogError) -> String {
         let isFree = try onDisk { () throws(FileIOError) in

@@ -169,7 +169,8 @@ public final class HardStateFile: Sendable {
                 throw SegmentedLogError(
                     .poisoned, "the term and vote were given up after: \(failure); restart the node", path: file.path)
             }
-            // No file gets there by being written: the next slot would be taken for damage, and what it holds be forgotten.
+            // No file gets there by being written: the next slot would be taken for damage, and what it holds be
+            // forgotten.
             guard state.newest.sequence < Self.sequenceMax - 1 else {
                 throw SegmentedLogError(
                     .corruption, "the numbers of its slots are used up: the file was altered; restore it from a backup",

@@ -23,8 +23,8 @@ public enum StorageError: Error, Hashable, Sendable {
     case readOnly(String)
     /// The allocator has no memory left.
     case outOfMemory(String)
-    /// The store has given out all its numbers, so that nothing more can be applied to it. No store comes to that by counting;
-    /// one that was sent by a peer may say so.
+    /// The store has given out all its numbers, so that nothing more can be applied to it. No store comes to that by
+    /// counting; one that was sent by a peer may say so.
     case exhausted(String)
 }
 

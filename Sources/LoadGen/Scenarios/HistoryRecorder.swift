@@ -1,7 +1,7 @@
 // A history of a few contended keys, recorded while leaders are killed, so that what clients saw can be judged: reads,
-// writes and removals of registers, and increments, reads and removals of a counter, by several clients on the same keys,
-// each with its start, its end and its answer. Bounded in rate and, by moving on to fresh keys, in what the judge has to
-// search. It must never leave out an operation whose outcome nobody knows.
+// writes and removals of registers, and increments, reads and removals of a counter, by several clients on the same
+// keys, each with its start, its end and its answer. Bounded in rate and, by moving on to fresh keys, in what the judge
+// has to search. It must never leave out an operation whose outcome nobody knows.
 import LabKit
 import StrataClient
 import Synchronization

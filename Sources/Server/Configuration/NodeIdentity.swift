@@ -184,8 +184,8 @@ final class DataFolder: Sendable {
         try storedIdentity(in: path, fileSystem).cluster?.membership.voters.count ?? 1
     }
 
-    /// What is missing or damaged of the files that say who a node is and which groups it holds, one sentence each; empty for a
-    /// folder that is no node's.
+    /// What is missing or damaged of the files that say who a node is and which groups it holds, one sentence each;
+    /// empty for a folder that is no node's.
     static func doubts(in path: String, fileSystem: any FileSystem) throws -> [String] {
         guard try fileSystem.exists(path + "/node/raft") else { return [] }
         let identity: NodeIdentity

@@ -1,5 +1,5 @@
-// Messages for one peer on one lane, between the host's thread, which must not wait, and a stream, which may. Bounded in
-// bytes: what does not fit is dropped, as a network would, and Raft repeats it.
+// Messages for one peer on one lane, between the host's thread, which must not wait, and a stream, which may. Bounded
+// in bytes: what does not fit is dropped, as a network would, and Raft repeats it.
 import Cluster
 import Synchronization
 

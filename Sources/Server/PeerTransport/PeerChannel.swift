@@ -41,8 +41,8 @@ enum PeerLimits {
     static let batchBytesMax = 4 * 1024 * 1024
     /// One frame on a TCP connection of a peer that is known.
     static let frameBytesMax = 128 * 1024 * 1024
-    /// Bytes reserved for a frame before its own have come: a length alone is no reason to believe in more. A piece of a
-    /// snapshot that is longer is received as any other frame, with one more copy.
+    /// Bytes reserved for a frame before its own have come: a length alone is no reason to believe in more. A piece of
+    /// a snapshot that is longer is received as any other frame, with one more copy.
     static let frameReservedBytes = 4 * 1024 * 1024
     /// The first frame of a TCP connection, which says who calls: a stranger gets no more memory than this.
     static let helloBytesMax = 64 * 1024

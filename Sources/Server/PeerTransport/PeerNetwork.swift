@@ -259,7 +259,8 @@ final class PeerNetwork: PeerTransport {
         }
     }
 
-    /// Says when nothing comes from a peer any more. Counts looks and no time: a process that stood still has heard nobody.
+    /// Says when nothing comes from a peer any more. Counts looks and no time: a process that stood still has heard
+    /// nobody.
     private func listen(for peer: NodeID, on channel: any PeerChannel, _ link: PeerLink) async throws {
         let arrivals = directory.arrivals.counter(of: peer)
         var heard = arrivals.value

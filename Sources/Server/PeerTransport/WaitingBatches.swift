@@ -1,5 +1,5 @@
-// Batches that wait for a connection, oldest first, bounded in bytes. A heartbeat takes the place of the one before it that
-// still waits, so that a peer which stood still, or a way that was cut, finds one of each kind and group.
+// Batches that wait for a connection, oldest first, bounded in bytes. A heartbeat takes the place of the one before it
+// that still waits, so that a peer which stood still, or a way that was cut, finds one of each kind and group.
 import Cluster
 
 struct WaitingBatches {

@@ -1,4 +1,5 @@
-// The files of a small store as a peer could send them: whole, damaged behind checksums that hold, or nothing of a store.
+// The files of a small store as a peer could send them: whole, damaged behind checksums that hold, or nothing of a
+// store.
 import FileIO
 import Memory
 import SimulatedIO

@@ -1,5 +1,5 @@
-// What strangers and peers send over TCP, through the very objects that a server has: a connection from its hello on, and the
-// snapshot lane's thread on a real socket.
+// What strangers and peers send over TCP, through the very objects that a server has: a connection from its hello on,
+// and the snapshot lane's thread on a real socket.
 import Glibc
 import Logging
 import NIOCore

@@ -1,5 +1,5 @@
-// The small files that say who a node is and what it holds: the registry of groups, the state file with commit index and floor, a
-// log held against a floor, node.json.
+// The small files that say who a node is and what it holds: the registry of groups, the state file with commit index
+// and floor, a log held against a floor, node.json.
 import Cluster
 import FileIO
 import Foundation

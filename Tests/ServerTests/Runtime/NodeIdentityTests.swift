@@ -1,5 +1,5 @@
-// `node/node.json` with a checksum that holds and members that can't belong together: refused, where it was trusted and ended the
-// process as soon as a group began with them.
+// `node/node.json` with a checksum that holds and members that can't belong together: refused, where it was trusted and
+// ended the process as soon as a group began with them.
 import Cluster
 import FileIO
 import Foundation

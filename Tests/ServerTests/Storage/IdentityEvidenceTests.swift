@@ -1,5 +1,5 @@
-// What `storage repair` and `storage verify` make of a data folder whose identity or registry is gone: nothing is guessed. A node
-// of three whose node.json is missing must not pass for a lone one.
+// What `storage repair` and `storage verify` make of a data folder whose identity or registry is gone: nothing is
+// guessed. A node of three whose node.json is missing must not pass for a lone one.
 import ArgumentParser
 import Foundation
 import PosixIO

@@ -1,4 +1,5 @@
-// A list of a group's members that is damaged, missing or newer than its log is found by `storage verify`, not at the next start.
+// A list of a group's members that is damaged, missing or newer than its log is found by `storage verify`, not at the
+// next start.
 import ArgumentParser
 import Cluster
 import FileIO

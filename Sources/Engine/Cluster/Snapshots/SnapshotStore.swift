@@ -25,13 +25,13 @@ public protocol SnapshotStore: AnyObject, Sendable {
     /// Whether files are being sent: what else wants the disk, and can wait, should. Any thread; returns at once.
     func sending(_ isUnderWay: Bool)
 
-    /// Reads the files in ``incomingFolder`` as what they are to become, to the last byte, and changes nothing of them or of
-    /// the state. Files that can't take the state's place are removed: the same ones would come to nothing again.
+    /// Reads the files in ``incomingFolder`` as what they are to become, to the last byte, and changes nothing of them
+    /// or of the state. Files that can't take the state's place are removed: the same ones would come to nothing again.
     /// - Throws: what is wrong with them.
     func check(_ manifest: SnapshotManifest) throws(SnapshotFailure)
 
-    /// Replaces the state by the files in ``incomingFolder``, which were checked, and lets `log` go on behind them. Durable on
-    /// return; after a crash at any moment the node opens with either the old state and log or the new ones.
+    /// Replaces the state by the files in ``incomingFolder``, which were checked, and lets `log` go on behind them.
+    /// Durable on return; after a crash at any moment the node opens with either the old state and log or the new ones.
     func install(_ manifest: SnapshotManifest, log: SegmentedLog) throws(SnapshotFailure)
 }
 

@@ -1,5 +1,6 @@
-// Files that another node sent, before they become this node's store: their checksums say that they are what was sent, not that
-// anything can be read from them. They are opened in a folder of links, so that opening, which writes, changes none of them.
+// Files that another node sent, before they become this node's store: their checksums say that they are what was sent,
+// not that anything can be read from them. They are opened in a folder of links, so that opening, which writes, changes
+// none of them.
 public import FileIO
 
 /// The check of received files.
@@ -16,8 +17,8 @@ public enum ReceivedStore {
     ///   - names: the files, in `folder`.
     ///   - scratch: a folder on the same file system; what is there is removed.
     ///   - body: looks at the open store.
-    /// - Throws: corruption, missing files, foreign versions and a used-up store as their own cases; ``StorageError/io(_:)`` when this node's
-    ///   disk fails; what `body` throws.
+    /// - Throws: corruption, missing files, foreign versions and a used-up store as their own cases;
+    ///   ``StorageError/io(_:)`` when this node's disk fails; what `body` throws.
     /// - Complexity: O(bytes); the hash log's index and a few MiB in memory.
     public static func check(
         _ names: [String], in folder: String, scratch: String, kind: StorageEngineKind, fileSystem: any FileSystem,

@@ -1,5 +1,5 @@
-// The control lane on its way into a TCP connection: one write at a time, so that what waits for a slow peer waits here, where
-// a heartbeat can take the place of the one before it, and not in the event loop.
+// The control lane on its way into a TCP connection: one write at a time, so that what waits for a slow peer waits
+// here, where a heartbeat can take the place of the one before it, and not in the event loop.
 import Cluster
 import NIOCore
 import Synchronization

@@ -56,8 +56,8 @@ struct TCPPeerListener: Service {
     }
 }
 
-/// Frames of one incoming connection on their way to the host. Lives on its event loop; a connection of the snapshot lane
-/// leaves it after the hello.
+/// Frames of one incoming connection on their way to the host. Lives on its event loop; a connection of the snapshot
+/// lane leaves it after the hello.
 final class PeerFrameReceiver: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 

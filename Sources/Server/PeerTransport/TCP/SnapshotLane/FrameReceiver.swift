@@ -1,5 +1,5 @@
-// The receiving end of the snapshot lane: a thread that reads whole frames to where they stay and posts them to the host. It
-// lives as long as the connection; the listener ends it with the node, or when the same peer has a newer one.
+// The receiving end of the snapshot lane: a thread that reads whole frames to where they stay and posts them to the
+// host. It lives as long as the connection; the listener ends it with the node, or when the same peer has a newer one.
 import NIOCore
 import Synchronization
 

@@ -1,6 +1,6 @@
-// Cuts the stream of the snapshot lane into frames, read to where they stay: pieces of files into memory that direct I/O can
-// write, everything else into batches. Knows no socket: it is handed a function that reads. A length is no reason to believe
-// that so much will come: memory grows with what has arrived.
+// Cuts the stream of the snapshot lane into frames, read to where they stay: pieces of files into memory that direct
+// I/O can write, everything else into batches. Knows no socket: it is handed a function that reads. A length is no
+// reason to believe that so much will come: memory grows with what has arrived.
 import Cluster
 import NIOCore
 
