@@ -112,6 +112,55 @@ import Testing
         #expect(why.contains("(not known of node3)") && why.contains("start") && why.contains("remove"), "\(why)")
     }
 
+    private func propose(_ payload: [UInt8], level: UInt32, on node: LoneHost) -> Answer<UInt64> {
+        let answer = Answer<UInt64>()
+        var proposal = Proposal(payload: payload, completion: answer.completion)
+        proposal.requiredLevel = level
+        node.inbox.post(.propose(Self.group, proposal))
+        return answer
+    }
+
+    /// `SET k; DEL k; SET k` on one connection, while the level is about to rise: carried out in this order.
+    @Test func aWriteDoesNotOvertakeACommandThatWaitsForTheLevel() throws {
+        let node = try LoneHost(size: 1)
+        let machine = ScriptedMachine()
+        try node.add(Self.group, machine)
+        node.run(turns: 100)
+        let answers = [1, 2, 3].map { propose([$0], level: $0 == 2 ? 1 : 0, on: node) }
+        node.run(turns: 5)
+        #expect(machine.applied == [[1]])
+        node.inbox.post(.run { $0.adoptFeatureLevel(1) }, lane: .control)
+        let last = propose([4], level: 0, on: node)
+        node.run()
+        #expect(machine.applied == [[1], [2], [3], [4]])
+        for answer in answers + [last] {
+            guard case .success? = answer.result else {
+                Issue.record("\(String(describing: answer.result))")
+                continue
+            }
+        }
+    }
+
+    /// A member that is older holds back nothing but the new command, which is not carried out later either.
+    @Test func aWriteDoesNotWaitForALevelThatMayNeverCome() throws {
+        let node = try LoneHost(size: 1)
+        let machine = ScriptedMachine()
+        try node.add(Self.group, machine)
+        node.run(turns: 100)
+        let fenced = propose([1], level: FeatureLevel.supported + 1, on: node)
+        node.run(turns: 5)
+        #expect(fenced.result == nil)
+        let later = propose([2], level: 0, on: node)
+        node.run()
+        guard case .unavailable? = fenced.error, case .success? = later.result else {
+            Issue.record("\(String(describing: fenced.result)), \(String(describing: later.result))")
+            return
+        }
+        node.inbox.post(.run { $0.adoptFeatureLevel(FeatureLevel.supported + 1) }, lane: .control)
+        node.run()
+        #expect(machine.applied == [[2]])
+    }
+
     @Test func theLevelRisesOnlyWhenEveryMemberHasSaidThatItCan() throws {
         let node = try LoneHost(size: 1)
         let machine = ScriptedMachine()

@@ -118,4 +118,32 @@ import Testing
         }
         #expect(follower.forwarded.map(\.command) == [1, 2])
     }
+
+    /// The connection to the leader comes into being between two writes.
+    @Test func aWriteDoesNotOvertakeOneThatWaitsForAConnection() throws {
+        let follower = try Follower()
+        follower.lead(1, term: 1)
+        follower.node.reaches = { false }
+        _ = follower.write(1)
+        // What waits goes on with the next tick or with the event of the connection; this write comes before both.
+        follower.node.reaches = { true }
+        _ = follower.node.propose([2], to: Self.group)
+        follower.node.poll()
+        follower.node.run(turns: 2)
+        #expect(follower.forwarded.map(\.command) == [1, 2])
+    }
+
+    /// The same between two writes of one turn.
+    @Test func aWriteDoesNotOvertakeItsNeighbourThatCouldNotBeSent() throws {
+        let follower = try Follower()
+        follower.lead(1, term: 1)
+        var asked = 0
+        follower.node.reaches = {
+            asked += 1
+            return asked > 1
+        }
+        for command in [1, 2, 3] as [UInt8] { _ = follower.node.propose([command], to: Self.group) }
+        follower.node.run(turns: 3)
+        #expect(follower.forwarded.map(\.command) == [1, 2, 3])
+    }
 }

@@ -19,19 +19,31 @@ extension ClusterHost {
     /// For the answers of a leader that was replaced and lives.
     private static var replacedGraceTicks: UInt64 { 2 }
 
-    /// Finds the way for a proposal that this node can't append.
-    func route(_ proposal: Proposal, to group: Group) {
+    /// Finds the way for proposals that this node can't append. One that has to wait makes those behind it wait too.
+    func route(_ proposals: [Proposal], to group: Group) {
+        var waiting: [Proposal] = []
+        var bytes = 0
+        for proposal in proposals where !send(proposal, to: group, mustWait: !waiting.isEmpty) {
+            guard hasRoom(for: proposal, besideCount: waiting.count, bytes: bytes) else { continue }
+            waiting.append(proposal)
+            bytes += proposal.payload.count
+        }
+        // What is parked came later.
+        parked.putInFront(waiting, for: group.id)
+    }
+
+    /// Forwards or answers a proposal; false when it has to wait.
+    private func send(_ proposal: Proposal, to group: Group, mustWait: Bool) -> Bool {
         guard proposal.mayForward else {
             // Its proposer is told whom to ask, and waits while nobody knows.
-            if group.core.leader == nil, now < proposal.leaderDeadline { return park(proposal, for: group.id) }
+            if group.core.leader == nil, now < proposal.leaderDeadline { return false }
             proposal.completion(.failure(.notLeader(leader: member(group.core.leader)?.memberAddress)))
-            return
+            return true
         }
         // A leader is heard before it can be reached, when this node or the connection is new: what is sent then gets
         // lost.
-        guard let leader = group.core.leader, leader != member.id, environment.canReach(leader) else {
-            park(proposal, for: group.id)
-            return
+        guard !mustWait, let leader = group.core.leader, leader != member.id, environment.canReach(leader) else {
+            return false
         }
         nextForward &+= 1
         let position = forwardOrders[group.id, default: ForwardOrder(to: leader)].send()
@@ -42,18 +54,23 @@ extension ClusterHost {
             ForwardedProposal(
                 request: nextForward, group: group.id, operations: proposal.operations, payload: proposal.payload),
             to: leader)
+        return true
     }
 
-    /// Keeps a proposal until a leader is known.
+    /// Keeps a proposal until it can go on its way.
     func park(_ proposal: Proposal, for id: GroupID) {
-        guard parked.count < settings.parkedMax,
-            parkedBytes + proposal.payload.count <= settings.parkedBytesMax
+        if hasRoom(for: proposal, besideCount: 0, bytes: 0) { parked.append(proposal, for: id) }
+    }
+
+    /// Whether one more proposal may wait here; refuses it when it may not.
+    private func hasRoom(for proposal: Proposal, besideCount count: Int, bytes: Int) -> Bool {
+        guard parked.count + count < settings.parkedMax,
+            parked.bytes + bytes + proposal.payload.count <= settings.parkedBytesMax
         else {
             proposal.completion(.failure(.unavailable("no leader, and too many writes wait for one")))
-            return
+            return false
         }
-        parked.append((id, proposal))
-        parkedBytes += proposal.payload.count
+        return true
     }
 
     /// Another node's client wants to write and this node leads, or is thought to.
@@ -131,31 +148,35 @@ extension ClusterHost {
         giveUpForwarded("the leader did not answer in time") { $0.proposal.deadline <= now }
     }
 
-    /// Lets parked proposals go on that have a leader now, in front of those that came after them.
+    /// Lets parked proposals go on that have a leader now, behind what the group holds, which is older.
     func retryParked(now: UInt64) {
         guard !parked.isEmpty else { return }
-        let waiting = parked
-        parked = []
-        parkedBytes = 0
-        var released: [GroupID: [Proposal]] = [:]
-        for (id, proposal) in waiting {
-            let isFenced = isFenced(proposal)
-            let limit = proposal.mayForward ? proposal.deadline : min(proposal.deadline, proposal.leaderDeadline)
-            if limit <= now {
-                proposal.completion(
-                    .failure(
-                        isFenced ? fenceError(proposal.requiredLevel) : .unavailable("no leader was found in time")))
-            } else if !isFenced, let group = group(id), group.core.leader != nil {
-                released[group.id, default: []].append(proposal)
-            } else {
-                parked.append((id, proposal))
-                parkedBytes += proposal.payload.count
+        for id in parked.groups {
+            let group = group(id)
+            let hasLeader = group?.core.leader != nil
+            var waiting = parked.take(of: id)
+            waiting.removeAll { expire($0, hasLeader: hasLeader, now: now) }
+            guard let group, hasLeader else {
+                parked.putInFront(waiting, for: id)
+                continue
             }
-        }
-        for (id, proposals) in released.sorted(by: { $0.key < $1.key }) {
-            guard let group = group(id) else { continue }
-            group.proposals.insert(contentsOf: proposals, at: 0)
+            let released = passFence(waiting, of: id)
+            guard !released.isEmpty else { continue }
+            group.proposals.append(contentsOf: released)
             schedule.touch(group)
         }
+    }
+
+    /// Answers a parked proposal whose time is over; true when it was.
+    private func expire(_ proposal: Proposal, hasLeader: Bool, now: UInt64) -> Bool {
+        let limit =
+            proposal.mayForward || hasLeader
+            ? proposal.deadline : min(proposal.deadline, proposal.leaderDeadline)
+        guard limit <= now else { return false }
+        proposal.completion(
+            .failure(
+                isFenced(proposal)
+                    ? fenceError(proposal.requiredLevel) : .unavailable("no leader was found in time")))
+        return true
     }
 }

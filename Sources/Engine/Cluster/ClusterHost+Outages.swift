@@ -39,8 +39,7 @@ extension ClusterHost {
         outages[id] = OutageState(
             outage: outage, attempts: attempts, retryAt: retry == nil ? .max : now + delay, retry: retry,
             leaving: takeOut(id, because: reason) ?? before?.leaving)
-        for item in parked where item.group == id { item.proposal.completion(.failure(outage.error)) }
-        parked.removeAll { $0.group == id }
+        for proposal in parked.take(of: id) { proposal.completion(.failure(outage.error)) }
         inbox.diagnostics.report(.groupUnavailable, "\(outage.name) is out of service on this node: \(reason)")
         outageObserver(id, outage)
     }

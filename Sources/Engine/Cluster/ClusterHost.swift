@@ -87,8 +87,7 @@ public final class ClusterHost {
     var nextRaise: UInt64 = 0
     /// Told once when this node has been removed and has nothing left to do.
     public var departed: () -> Void = {}
-    var parked: [(group: GroupID, proposal: Proposal)] = []
-    var parkedBytes = 0
+    var parked = ParkedProposals()
     var forwarded: [ForwardedWait] = []
     /// Of groups with forwarded proposals that are not answered.
     var forwardOrders: [GroupID: ForwardOrder] = [:]
@@ -182,7 +181,7 @@ public final class ClusterHost {
         if turn.contains(where: \.softStateChanged) { retryParked(now: now) }
         for group in turn {
             if !mustKeepOrder(group) {
-                for proposal in group.proposeWaiting(now: now, outbox: outbox) { route(proposal, to: group) }
+                route(group.proposeWaiting(now: now, outbox: outbox), to: group)
             }
             group.confirmWaiting(outbox: outbox)
         }
@@ -216,8 +215,9 @@ public final class ClusterHost {
     public func close() {
         inbox.close()
         let error = RequestError.unavailable("the node is shutting down")
-        for item in parked { item.proposal.completion(.failure(error)) }
-        parked = []
+        for id in parked.groups {
+            for proposal in parked.take(of: id) { proposal.completion(.failure(error)) }
+        }
         for wait in forwarded { wait.proposal.completion(.failure(.unknown("the node is shutting down"))) }
         forwarded = []
         failReturned(error)
@@ -343,7 +343,7 @@ public final class ClusterHost {
             park(proposal, for: id)
             return
         }
-        if isFenced(proposal) { return park(proposal, for: id) }
+        if isFenced(proposal) || mustWaitBehindParked(proposal, of: id) { return park(proposal, for: id) }
         group.proposals.append(proposal)
         schedule.touch(group)
     }

@@ -71,6 +71,50 @@ extension ClusterHost {
         proposal.requiredLevel > inbox.featureLevel.load(ordering: .relaxed)
     }
 
+    /// Whether a proposal has to wait because earlier ones of its group do. A later write does not wait for a level that
+    /// may never come: the fenced commands before it fail then, as not written, so that none is carried out after it.
+    func mustWaitBehindParked(_ proposal: Proposal, of id: GroupID) -> Bool {
+        // What a peer forwards keeps its own order and waits nowhere twice.
+        guard parked.holds(id), proposal.mayForward || proposal.leaderDeadline > 0 else { return false }
+        if !isFenced(proposal), group(id)?.core.leader != nil { failFencedForGood(of: id) }
+        return parked.holds(id)
+    }
+
+    /// Answers the fenced commands of a group whose level may never come.
+    private func failFencedForGood(of id: GroupID) {
+        guard inbox.featureLevel.load(ordering: .relaxed) < FeatureLevel.supported,
+            let fenced = parked.proposals(of: id).first(where: isFenced), !isLevelComing(fenced.requiredLevel)
+        else { return }
+        let left = parked.take(of: id).filter { !failIfFenced($0) }
+        parked.putInFront(left, for: id)
+    }
+
+    private func failIfFenced(_ proposal: Proposal) -> Bool {
+        guard isFenced(proposal) else { return false }
+        proposal.completion(.failure(fenceError(proposal.requiredLevel)))
+        return true
+    }
+
+    /// Splits what waits for a group, in order: returns what may go on, fails or parks again what is fenced.
+    func passFence(_ waiting: [Proposal], of id: GroupID) -> [Proposal] {
+        guard let first = waiting.firstIndex(where: isFenced) else { return waiting }
+        if isLevelComing(waiting[first].requiredLevel) {
+            parked.putInFront(Array(waiting[first...]), for: id)
+            return Array(waiting[..<first])
+        }
+        let last = waiting.lastIndex { !isFenced($0) } ?? -1
+        parked.putInFront(Array(waiting[(last + 1)...]), for: id)
+        return waiting[..<(last + 1)].filter { !failIfFenced($0) }
+    }
+
+    /// Every member has said that it can read a level, which is therefore about to be declared.
+    private func isLevelComing(_ level: UInt32) -> Bool {
+        level <= FeatureLevel.supported
+            && membership.members.allSatisfy {
+                $0.member.id == member.id || (supportedLevels[$0.member.id] ?? 0) >= level
+            }
+    }
+
     /// Why a fenced command was not carried out, and what to do: which members this node has not heard from, or knows
     /// to be older.
     func fenceError(_ level: UInt32) -> RequestError {

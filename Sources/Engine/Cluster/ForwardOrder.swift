@@ -85,10 +85,8 @@ extension ClusterHost {
             for proposal in again { take(proposal, for: id) }
             return
         }
-        // What is parked came later.
-        parked.insert(contentsOf: again.map { (id, $0) }, at: 0)
-        parkedBytes += again.reduce(0) { $0 + $1.payload.count }
-        retryParked(now: now)
+        // What the group holds came later.
+        group.proposals.insert(contentsOf: again, at: 0)
         schedule.touch(group)
     }
 

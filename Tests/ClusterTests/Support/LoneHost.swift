@@ -47,6 +47,8 @@ final class LoneHost: HostEnvironment {
     private(set) var now: UInt64 = 1_000_000_000
     private(set) var submitted: [StorageWork] = []
     var holdsStorage = false
+    /// Asked for each proposal that is to be forwarded.
+    var reaches: () -> Bool = { true }
     private(set) var sent: [(lane: PeerLane, peer: NodeID, messages: [PeerMessage])] = []
 
     init(size: Int = 1) throws {
@@ -76,6 +78,9 @@ final class LoneHost: HostEnvironment {
         }
     }
 
+    /// A turn in which no time passes.
+    func poll() { _ = host.poll(now: now) }
+
     func propose(_ payload: [UInt8], to id: GroupID) -> Answer<UInt64> {
         let answer = Answer<UInt64>()
         inbox.post(.propose(id, Proposal(payload: payload, completion: answer.completion)))
@@ -93,6 +98,7 @@ final class LoneHost: HostEnvironment {
         if !holdsStorage { releaseStorage() }
     }
 
+    func canReach(_ peer: NodeID) -> Bool { reaches() }
     func submit(_ work: SnapshotWork) {}
     func fetch(_ fetch: LogFetch) { inbox.post(.fetched(fetch.perform())) }
 
