@@ -12,8 +12,8 @@ extension ClusterHost {
     /// Logs that one tick seals, so that the log writers are never busy with nothing else.
     static let sealsPerTickMax = 32
 
-    /// Entries or a hard state of a group became durable.
-    func noteStored(_ group: Group) {
+    /// The end of a group's log is not sealed: something became durable, or a crash left it so.
+    func noteUnsealed(_ group: Group) {
         group.lastStoredAt = now
         guard !group.isUnsealed else { return }
         group.isUnsealed = true

@@ -147,6 +147,7 @@ public final class ClusterHost {
         groups.append(group)
         groups.sort { $0.id < $1.id }
         groupByID[id] = group
+        if !hardStateFile.isSettled || !log.isEndMarked { noteUnsealed(group) }
         endOutage(of: id)
     }
 
@@ -304,7 +305,7 @@ public final class ClusterHost {
             fail(receipt.group, failure, receipt.scope)
             storedWhileLeaving(receipt)
         } else {
-            if group.stored(receipt, outbox: outbox) { noteStored(group) }
+            if group.stored(receipt, outbox: outbox) { noteUnsealed(group) }
             schedule.touch(group)
         }
     }

@@ -133,9 +133,11 @@ struct GroupOpener: Sendable {
             }
             let history = try members(of: files, log)
             if !record.isRecovering {
-                var settled = record
-                settled.floor = log.durableEnd
-                try state.settle(settled)
+                // From here on a damaged or shorter end can't look like an interrupted write. The mark and the other
+                // slot follow once the log is idle.
+                var reached = record
+                reached.floor = log.durableEnd
+                if reached != record { try state.store(reached) }
             }
             return .whole(OpenedGroup(log: log, hardStateFile: state, history: history))
         } catch {

@@ -150,6 +150,9 @@ public final class HardStateFile: Sendable {
     /// What is stored; all zero when nothing ever was.
     public var record: HardStateRecord { state.withLock { $0.newest.record } }
 
+    /// Whether both slots hold the same.
+    public var isSettled: Bool { state.withLock { $0.isSettled } }
+
     /// The file's path.
     public var path: String { file.path }
 

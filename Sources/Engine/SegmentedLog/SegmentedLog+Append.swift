@@ -119,6 +119,11 @@ extension SegmentedLog {
         }
     }
 
+    /// Whether nothing has been appended behind the last mark.
+    public var isEndMarked: Bool {
+        writer.withLock { writer in state.withLock { writer.markedIndex >= $0.end.lastIndex } }
+    }
+
     /// The log's end as one append sees it.
     struct Start {
         var file: any File

@@ -221,7 +221,8 @@ struct LogOpening {
             // What a killed process wrote may be in the page cache only.
             try file.sync()
             try fileSystem.syncDirectory(directory)
-            guard scan.markedIndex < segment.end.lastIndex, let mark = segment.endMark else { return }
+            // Whoever knows a floor moves it to the end now, which says the same at less cost.
+            guard floor == nil, scan.markedIndex < segment.end.lastIndex, let mark = segment.endMark else { return }
             // From here on a damaged end can't look like an interrupted write.
             try file.write(bytes: mark, at: end, durability: .power)
             segment.byteCount += UInt64(mark.count)
