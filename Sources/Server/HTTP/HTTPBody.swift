@@ -57,7 +57,8 @@ struct HTTPBody {
         let tooLong = HTTPProblem(
             status: .contentTooLarge,
             sentence: "the body is longer than \(bytesMax) bytes; a value has at most \(KeyValueLimits.valueBytesMax)")
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw tooLong }
+        // A length that no number holds is too long as well; what is no number was refused with the head.
+        if let length = request.headers[.contentLength], Int(length) ?? .max > bytesMax { throw tooLong }
         if request.headers[.expect] != nil {
             context.channel.triggerUserOutboundEvent(HTTPBodyWanted(), promise: nil)
         }
