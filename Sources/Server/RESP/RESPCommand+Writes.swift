@@ -26,7 +26,7 @@ extension RESPRequest {
         case CommandName.delete:
             guard count == 2 else { return wrongArity("delete") }
             return .write(.delete(key: parser.argument(start + 1)), session: session)
-        case CommandName.del where session == nil:
+        case CommandName.del:
             guard count >= 2 else { return wrongArity("del") }
             guard count - 1 <= RESPLimits.keysPerDeleteMax else {
                 return .reply(
@@ -49,7 +49,7 @@ extension RESPRequest {
             let write = KeyValueWrite.increment(key: parser.argument(start + 1), by: isIncrement ? number : -number)
             return .write(write, session: session)
         default:
-            return .reply(.error("ERR a session's write is SET, DELETE, INCR, INCRBY, DECR or DECRBY"))
+            return .reply(.error("ERR a session's write is SET, DEL, DELETE, INCR, INCRBY, DECR or DECRBY"))
         }
     }
 
