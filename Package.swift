@@ -187,7 +187,7 @@ let package = Package(
             "ServerTests",
             [
                 "Server", "Cluster", "KeyValue", "Broker", "Records", "StrataProtocol", "StrataClient", "Raft",
-                "FileIO", "SimulatedIO", logging, arguments,
+                "FileIO", "SimulatedIO", "Storage", "StrataNode", logging, arguments,
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "NIOEmbedded", package: "swift-nio"),

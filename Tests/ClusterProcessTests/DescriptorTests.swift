@@ -69,5 +69,29 @@ extension ProcessTests {
             #expect(created.status == 0, "\(created.errors)")
             #expect(try node.stop()?.status == 0)
         }
+
+        /// The same of the listener for peers.
+        @Test func theListenerForPeersRestsToo() throws {
+            let cluster = try TestCluster(size: 3)
+            let node = cluster.nodes[0]
+            node.entry = ["/usr/bin/prlimit", "--nofile=300"]
+            let port = try freePort()
+            node.extraArguments = ["--peer-port", "\(port)"]
+            try cluster.start()
+            var crowd = try (0..<320).map { _ in try Connection(port: port) }
+            try eventually("the listener says so: \(node.log)") { lines(node, "peer") == 1 }
+            Thread.sleep(forTimeInterval: 1)
+            #expect(lines(node, "peer") == 1, "\(node.log)")
+            // Whoever is connected stays so: the cluster serves.
+            #expect(try cluster.nodes[1].set("k", "1") == 200)
+            withExtendedLifetime(crowd) {}
+            crowd = []
+            // A peer that was away comes in again.
+            try cluster.nodes[1].kill()
+            try cluster.nodes[1].start()
+            try cluster.waitForLeader()
+            #expect(try cluster.nodes[1].get("k") == "1")
+            for node in cluster.nodes { #expect(try node.stop()?.status == 0) }
+        }
     }
 }
