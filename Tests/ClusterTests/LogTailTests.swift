@@ -31,7 +31,7 @@ import Testing
                 model.removeAll { $0.index >= from }
                 next = from
             case 1:
-                tail.evict(through: next / 2)
+                tail.evict(through: next / 2, keeping: LogTail.keptBytesMax)
                 let first = tail.firstIndex ?? next
                 evicted = max(evicted, first - 1)
                 model.removeAll { $0.index < first }

@@ -22,7 +22,7 @@ import Testing
         func submit(_ work: StorageWork) { inbox?.post(.stored(work.perform()), lane: .control) }
         func submit(_ work: SnapshotWork) {}
         func fetch(_ fetch: LogFetch) { inbox?.post(.fetched(fetch.perform())) }
-        func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {}
+        func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {}
     }
 
     private static func heartbeat(from leader: Member, to member: Member, term: Term) -> HostEvent {

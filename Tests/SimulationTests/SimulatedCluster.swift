@@ -244,7 +244,7 @@ final class SimulatedNode: HostEnvironment {
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
             let work = snapshotQueue.removeFirst()
-            let outcome = work.perform { self.send($0, lane: .snapshot, to: $1) }
+            let outcome = work.perform { self.send(PeerBatch($0), lane: .snapshot, to: $1) }
             snapshotBusy = false
             post(.snapshot(work.group, outcome), lane: .bulk)
             runSnapshotWork(epoch)
@@ -259,7 +259,7 @@ final class SimulatedNode: HostEnvironment {
         let delay = UInt64.random(in: 100_000...cluster.syncDelayMax, using: &cluster.world.random)
         cluster.world.after(delay) { [weak self] in
             guard let self, epoch == self.epoch else { return }
-            let outcome = work.perform { self.send($0, lane: .snapshot, to: $1) }
+            let outcome = work.perform { self.send(PeerBatch($0), lane: .snapshot, to: $1) }
             piecesBusy -= 1
             post(.snapshot(work.group, outcome), lane: .bulk)
             runPieces(epoch)
@@ -275,8 +275,8 @@ final class SimulatedNode: HostEnvironment {
         }
     }
 
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
-        cluster.deliver(messages, lane: lane, from: member.id, to: peer)
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {
+        cluster.deliver(messages.joined, lane: lane, from: member.id, to: peer)
     }
 }
 

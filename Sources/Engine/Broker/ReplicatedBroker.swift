@@ -15,6 +15,7 @@ public final class ReplicatedBroker: BrokerService {
     private let blocking: any BlockingExecutor
     /// Nanoseconds on the clock that `expire` is called with.
     private let clock: @Sendable () -> UInt64
+    private let budget: ProduceBudget
     /// This node has applied the controller's log up to something that was confirmed after its start, so its list of
     /// topics is no older than that.
     private let hasCaughtUp = Atomic<Bool>(false)
@@ -34,6 +35,7 @@ public final class ReplicatedBroker: BrokerService {
         self.member = member
         self.blocking = blocking
         self.clock = clock
+        budget = ProduceBudget(clock: clock)
     }
 
     public func createTopic(
@@ -77,18 +79,37 @@ public final class ReplicatedBroker: BrokerService {
             if let error = refusal(of: group, topic, partition, patience: patience) {
                 return completion(.failure(error))
             }
-            let wait: Proposal.Wait = acks == .quorum ? .applied : .appended
-            if acks == .none { completion(.success(ProduceReceipt(baseOffset: 0, recordCount: records))) }
-            var proposal = Proposal(
-                payload: batch, operations: records, wait: wait, mayForward: false, leaderPatience: patience
-            ) { result in
-                guard acks != .none else { return }
-                completion(result.map { ProduceReceipt(baseOffset: $0, recordCount: records) })
+            budget.enter(bytes: batch.count) { [self] in
+                if acks == .none { completion(.success(ProduceReceipt(baseOffset: 0, recordCount: records))) }
+                propose(batch, of: records, to: group, acks: acks, patience: patience) { result in
+                    guard acks != .none else { return }
+                    completion(result.map { ProduceReceipt(baseOffset: $0, recordCount: records) })
+                }
+            } refuse: {
+                completion(.failure($0))
             }
-            proposal.isChecked = true
-            inbox.post(.propose(group, proposal))
         }
     }
+
+    /// Proposes a batch that the budget has room for.
+    private func propose(
+        _ batch: [UInt8], of records: UInt32, to group: GroupID, acks: Acks, patience: UInt64,
+        completion: @escaping @Sendable (Result<UInt64, RequestError>) -> Void
+    ) {
+        let (budget, count) = (budget, batch.count)
+        var proposal = Proposal(
+            payload: batch, operations: records, wait: acks == .quorum ? .applied : .appended, mayForward: false,
+            leaderPatience: patience
+        ) { result in
+            completion(result)
+            budget.leave(bytes: count)
+        }
+        proposal.isChecked = true
+        inbox.post(.propose(group, proposal))
+    }
+
+    /// Refuses batches that have waited for their turn for too long. Called every few milliseconds.
+    public func expireWaiting(now: UInt64) { budget.expire(now: now) }
 
     /// Why a batch for this group need not be posted to the host; nil also when the host may still find a leader in
     /// time.

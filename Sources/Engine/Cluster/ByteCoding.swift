@@ -19,9 +19,9 @@ struct ByteWriter {
         return bytes.count
     }
 
-    /// Fills in the length of what was written since ``reserveLength()``.
-    mutating func fillLength(from start: Int) {
-        fill(UInt32(bytes.count - start), at: start - 4)
+    /// Fills in the length of what was written since ``reserveLength()``, and of what somebody else is going to add.
+    mutating func fillLength(from start: Int, adding more: Int = 0) {
+        fill(UInt32(bytes.count - start + more), at: start - 4)
     }
 
     /// Overwrites what was written at `position`.

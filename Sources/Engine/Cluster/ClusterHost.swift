@@ -147,6 +147,7 @@ public final class ClusterHost {
         groups.append(group)
         groups.sort { $0.id < $1.id }
         groupByID[id] = group
+        schedule.tailBytes = LogTail.keptBytes(ofGroups: groups.count)
         if !hardStateFile.isSettled || !log.isEndMarked { noteUnsealed(group) }
         endOutage(of: id)
     }
@@ -157,6 +158,7 @@ public final class ClusterHost {
         snapshotGroups.removeAll { $0 === group }
         unsealed.removeAll { $0 === group }
         groupByID[group.id] = nil
+        schedule.tailBytes = LogTail.keptBytes(ofGroups: groups.count)
         schedule.remove(group)
     }
 
@@ -167,7 +169,7 @@ public final class ClusterHost {
     /// - Parameter clock: the time, asked for once, after the inbox was emptied: what came in was there before it, so
     ///   that a lease that holds at that time holds for every read of this turn.
     public func poll(now clock: @autoclosure () -> UInt64) -> UInt64 {
-        let (control, bulk) = inbox.take()
+        let (control, bulk, isAll) = inbox.take()
         now = clock()
         if nextTick == 0 { nextTick = now + settings.tickInterval }
         guard failure == nil else { return now + settings.tickInterval }
@@ -209,7 +211,7 @@ public final class ClusterHost {
         for group in busy { schedule.touch(group) }
         publish(turn)
         stretchTick()
-        return schedule.hasDirty ? now : min(nextTick, schedule.nextRelease)
+        return schedule.hasDirty || !isAll ? now : min(nextTick, schedule.nextRelease)
     }
 
     /// Stops taking requests and refuses what waits. The log keeps everything that was acknowledged.
@@ -243,12 +245,13 @@ public final class ClusterHost {
 
     private func handle(_ event: HostEvent) {
         switch event {
-        case .received(let peer, let bytes):
+        case .received(let peer, let received):
             heard(from: peer)
             // A batch that does not decode is dropped whole: Raft repeats what matters.
-            guard let messages = PeerCodec.decode(bytes) else {
+            guard let messages = received.messages else {
                 inbox.diagnostics.report(
-                    .undecodableBatch, "a batch of \(bytes.count) bytes from \(peer) can't be decoded and is dropped")
+                    .undecodableBatch,
+                    "a batch of \(received.byteCount) bytes from \(peer) can't be decoded and is dropped")
                 return
             }
             for message in messages { receive(message, from: peer) }

@@ -31,7 +31,8 @@ extension Group {
             machine.didApply(through: applied)
             holdBack(now: now)
             step(.applied(applied), outbox: outbox)
-            tail.evict(through: min(applied, log.durableIndex))
+            tail.evict(
+                through: min(applied, log.durableIndex), keeping: schedule?.tailBytes ?? LogTail.keptBytesMax)
             return applied < target && !applyFetchOutstanding
         }
         return false

@@ -259,7 +259,8 @@ final class Group {
             for message in item.messages { outbox.add(message, of: self) }
             for answer in item.answers { answer() }
         }
-        tail.evict(through: min(applied, log.durableIndex))
+        tail.evict(
+            through: min(applied, log.durableIndex), keeping: schedule?.tailBytes ?? LogTail.keptBytesMax)
         return done.contains { $0.last != nil || $0.hardState != nil }
     }
 }

@@ -6,6 +6,9 @@ final class GroupSchedule {
     private var dirty: [Group] = []
     private(set) var awake: [Group] = []
 
+    /// What each group may keep of its log in memory beyond what it needs; follows from how many there are.
+    var tailBytes = LogTail.keptBytesMax
+
     var hasDirty: Bool { !dirty.isEmpty }
 
     /// Something happened to the group: it gets its part of this turn, or of the next when this one is past it.

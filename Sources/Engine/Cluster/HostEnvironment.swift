@@ -19,7 +19,7 @@ public protocol HostEnvironment: AnyObject {
     func submit(_ work: SnapshotWork)
 
     /// Sends one batch of encoded messages. May drop it; must not block, must not reorder within a lane.
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID)
 
     /// False while there is no connection on which something could be sent.
     func canReach(_ peer: NodeID) -> Bool

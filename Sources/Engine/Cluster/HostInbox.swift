@@ -2,12 +2,13 @@
 // apart so that a turn can look at it first. Bounded: proposals beyond the bound are refused at once, with a clear
 // error.
 public import Raft
+import SegmentedLog
 public import Synchronization
 
 /// Something that happened outside the host's thread.
 public enum HostEvent: Sendable {
-    /// Encoded messages of one peer; see ``PeerCodec``.
-    case received(from: NodeID, messages: [UInt8])
+    /// Messages of one peer, decoded by whoever received them.
+    case received(from: NodeID, ReceivedMessages)
     /// One piece of a snapshot's file, received to where it stays.
     case receivedPiece(from: NodeID, ReceivedPiece)
     /// The connection to a peer came up or broke. A broken one is a hint that the peer may be dead.
@@ -22,6 +23,35 @@ public enum HostEvent: Sendable {
     case answer(to: NodeID, request: UInt64, result: Result<UInt64, RequestError>)
     /// Anything else that must run on the host's thread.
     case run(@Sendable (ClusterHost) -> Void)
+}
+
+extension HostEvent {
+    /// Decodes a batch of one peer; see ``PeerCodec``. For the thread that received it.
+    public static func received(from peer: NodeID, messages: [UInt8]) -> HostEvent {
+        .received(from: peer, ReceivedMessages(decoding: messages))
+    }
+
+    /// What it holds, in bytes: a turn takes in a bounded amount.
+    var byteCount: Int {
+        switch self {
+        case .received(_, let messages): messages.byteCount
+        case .propose(_, let proposal): proposal.payload.count
+        case .fetched(let result): result.frames.byteCount
+        default: 0
+        }
+    }
+}
+
+/// A batch of a peer's messages, checked.
+public struct ReceivedMessages: Sendable {
+    /// Nil when anything in the batch is malformed.
+    let messages: [PeerMessage]?
+    let byteCount: Int
+
+    init(decoding bytes: [UInt8]) {
+        messages = PeerCodec.decode(bytes)
+        byteCount = bytes.count
+    }
 }
 
 /// A command that wants to be replicated.
@@ -96,6 +126,9 @@ public struct ReadRequest: Sendable {
 public final class HostInbox: Sendable {
     /// Bytes of proposals that may wait for a turn.
     public static let proposalBytesMax = 64 * 1024 * 1024
+    /// Bytes of bulk traffic that one turn takes in, so that it is over in a few milliseconds and the next one sees what
+    /// came in for control meanwhile.
+    static let turnBytesMax = 4 * 1024 * 1024
 
     struct Content {
         var control: [HostEvent] = []
@@ -144,14 +177,27 @@ public final class HostInbox: Sendable {
         }
     }
 
-    /// Takes everything that waits, control traffic first.
-    func take() -> (control: [HostEvent], bulk: [HostEvent]) {
+    /// Takes all control traffic that waits, and bulk traffic in order, as much as a turn may take in.
+    func take() -> (control: [HostEvent], bulk: [HostEvent], isAll: Bool) {
         content.withLock { content in
-            let taken = (content.control, content.bulk)
+            let control = content.control
             content.control = []
-            content.bulk = []
-            content.proposalBytes = 0
-            return taken
+            var (bytes, count) = (0, 0)
+            while count < content.bulk.count, bytes < Self.turnBytesMax {
+                bytes += content.bulk[count].byteCount
+                if case .propose(_, let proposal) = content.bulk[count] {
+                    content.proposalBytes -= proposal.payload.count
+                }
+                count += 1
+            }
+            guard count < content.bulk.count else {
+                let bulk = content.bulk
+                content.bulk = []
+                return (control, bulk, true)
+            }
+            let bulk = Array(content.bulk[..<count])
+            content.bulk.removeFirst(count)
+            return (control, bulk, false)
         }
     }
 

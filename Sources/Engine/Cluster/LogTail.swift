@@ -4,8 +4,17 @@ import Raft
 import SegmentedLog
 
 struct LogTail {
-    /// Bytes kept for followers beyond what durability and apply need.
-    static let keptBytes = 4 * 1024 * 1024
+    /// Bytes that a group keeps for followers beyond what durability and apply need.
+    static let keptBytesMax = 4 * 1024 * 1024
+    /// The same for all groups of a node; each has its part of it.
+    static let nodeBytesMax = 64 * 1024 * 1024
+    /// The smallest part.
+    static let keptBytesMin = 64 * 1024
+
+    /// What each of so many groups keeps.
+    static func keptBytes(ofGroups count: Int) -> Int {
+        min(max(nodeBytesMax / max(count, 1), keptBytesMin), keptBytesMax)
+    }
 
     private var batches: [FrameBatch] = []
     /// First live element of `batches`; the dead ones in front are removed in bulk.
@@ -49,8 +58,8 @@ struct LogTail {
     }
 
     /// Forgets old batches, all of whose entries are at or below `index`, as far as more than `keptBytes` are held.
-    mutating func evict(through index: LogIndex) {
-        while head < batches.count - 1, byteCount > Self.keptBytes, batches[head].lastIndex <= index {
+    mutating func evict(through index: LogIndex, keeping keptBytes: Int) {
+        while head < batches.count - 1, byteCount > keptBytes, batches[head].lastIndex <= index {
             byteCount -= batches[head].byteCount
             batches[head] = FrameBatch()
             head += 1

@@ -10,7 +10,7 @@ final class Outbox {
     private struct Peer {
         var id: NodeID
         var control = ByteWriter()
-        var bulk = ByteWriter()
+        var bulk = PeerBatchWriter()
         /// Handed to the transport so far.
         var bytesSent: UInt64 = 0
     }
@@ -38,7 +38,7 @@ final class Outbox {
         guard let first = message.entries.first, let last = message.entries.last else {
             // An order that names a log end is obeyed by a member that has it: it must not overtake the entries.
             if message.kind == .timeoutNow, message.index > group.core.matchIndex(of: message.to) ?? 0 {
-                PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
+                PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk.end)
                 return
             }
             // An empty append behind entries that are not acknowledged stays behind them on the way too: what overtakes
@@ -47,7 +47,7 @@ final class Outbox {
             if message.kind == .append,
                 group.core.isProbing(message.to) || message.index > group.core.matchIndex(of: message.to) ?? 0
             {
-                PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk)
+                PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].bulk.end)
                 return
             }
             PeerCodec.encode(message, group: group.id, frames: FrameBatch(), into: &peers[position].control)
@@ -58,13 +58,13 @@ final class Outbox {
             let frames = group.tail.frames(from: first.index, through: last.index)
                 ?? group.catchUp.frames(from: first.index, through: last.index)
         else { return }
-        PeerCodec.encode(message, group: group.id, frames: frames, into: &peers[position].bulk)
-        if peers[position].bulk.bytes.count >= Self.batchBytesMax { sendBulk(position) }
+        peers[position].bulk.add(message, of: group.id, frames: frames)
+        if peers[position].bulk.byteCount >= Self.batchBytesMax { sendBulk(position) }
     }
 
     func add(_ forward: ForwardedProposal, to peer: NodeID) {
         let position = position(of: peer)
-        PeerCodec.encode(forward, into: &peers[position].bulk)
+        PeerCodec.encode(forward, into: &peers[position].bulk.end)
     }
 
     func add(_ request: TransferRequest, to peer: NodeID) {
@@ -100,22 +100,22 @@ final class Outbox {
     /// Sends one message of a snapshot transfer, past everything that gathers here.
     func sendSnapshot(_ message: [UInt8], to peer: NodeID) {
         noteSent(message.count, to: peer)
-        environment.send(message, lane: .snapshot, to: peer)
+        environment.send(PeerBatch(message), lane: .snapshot, to: peer)
     }
 
     /// Hands everything to the transport, control traffic first.
     func flush() {
         for position in peers.indices where !peers[position].control.bytes.isEmpty {
             peers[position].bytesSent += UInt64(peers[position].control.bytes.count)
-            environment.send(peers[position].control.bytes, lane: .control, to: peers[position].id)
+            environment.send(PeerBatch(peers[position].control.bytes), lane: .control, to: peers[position].id)
             peers[position].control = ByteWriter()
         }
-        for position in peers.indices where !peers[position].bulk.bytes.isEmpty { sendBulk(position) }
+        for position in peers.indices where !peers[position].bulk.isEmpty { sendBulk(position) }
     }
 
     private func sendBulk(_ position: Int) {
-        peers[position].bytesSent += UInt64(peers[position].bulk.bytes.count)
-        environment.send(peers[position].bulk.bytes, lane: .bulk, to: peers[position].id)
-        peers[position].bulk = ByteWriter()
+        let batch = peers[position].bulk.take()
+        peers[position].bytesSent += UInt64(batch.byteCount)
+        environment.send(batch, lane: .bulk, to: peers[position].id)
     }
 }

@@ -47,6 +47,14 @@ enum PeerCodec {
     static func encode(
         _ message: Message, group: GroupID, frames: FrameBatch, into writer: inout ByteWriter
     ) {
+        encodeHead(of: message, group: group, frameBytes: frames.byteCount, into: &writer)
+        writer.bytes.append(contentsOf: frames.bytes)
+    }
+
+    /// All of a message but its frames, which are to follow.
+    static func encodeHead(
+        of message: Message, group: GroupID, frameBytes: Int, into writer: inout ByteWriter
+    ) {
         let start = writer.reserveLength()
         writer.write(Tag.raft.rawValue)
         writer.write(message.kind.rawValue)
@@ -61,8 +69,7 @@ enum PeerCodec {
         writer.write(message.commit)
         writer.write(message.rejectHint)
         writer.write(message.context)
-        writer.bytes.append(contentsOf: frames.bytes)
-        writer.fillLength(from: start)
+        writer.fillLength(from: start, adding: frameBytes)
     }
 
     static func encode(_ forward: ForwardedProposal, into writer: inout ByteWriter) {

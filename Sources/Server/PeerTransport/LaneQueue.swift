@@ -16,7 +16,7 @@ final class LaneQueue: Sendable {
     /// Batches that did not fit.
     var dropped: UInt64 { state.withLock { $0.dropped } }
 
-    func push(_ batch: [UInt8]) {
+    func push(_ batch: PeerBatch) {
         let isFirst = state.withLock { $0.push(batch) && $0.count == 1 }
         if isFirst { ring.yield() }
     }

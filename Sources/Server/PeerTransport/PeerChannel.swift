@@ -13,7 +13,7 @@ enum PeerTransportKind: String, Sendable, CaseIterable {
 /// One way to one connected peer.
 protocol PeerChannel: AnyObject, Sendable {
     /// Queues a batch; must not block, may drop. Called from the host's thread.
-    func push(_ batch: [UInt8], lane: PeerLane)
+    func push(_ batch: PeerBatch, lane: PeerLane)
 
     /// Batches that were dropped because too many bytes waited.
     var dropped: UInt64 { get }

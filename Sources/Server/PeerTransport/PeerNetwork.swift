@@ -61,7 +61,7 @@ final class PeerNetwork: PeerTransport {
         self.refused = refused
     }
 
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {
         connections.withLock { $0[peer]?.channel }?.push(messages, lane: lane)
         if sends.wrappingAdd(1, ordering: .relaxed).newValue.isMultiple(of: Self.sendsPerLook) { reportDrops() }
     }

@@ -4,7 +4,7 @@ import Cluster
 
 struct WaitingBatches {
     private struct Waiting {
-        var bytes: [UInt8]
+        var batch: PeerBatch
         /// What it holds, when that is heartbeats only.
         var heartbeats: Set<HeartbeatKey>?
     }
@@ -30,15 +30,15 @@ struct WaitingBatches {
     var count: Int { waiting.count }
 
     /// False when it was dropped.
-    mutating func push(_ batch: [UInt8]) -> Bool {
-        let heartbeats = replacesHeartbeats ? HeartbeatKey.all(in: batch) : nil
+    mutating func push(_ batch: PeerBatch) -> Bool {
+        let heartbeats = replacesHeartbeats ? HeartbeatKey.all(in: batch.joined) : nil
         if let heartbeats { removeReplaced(by: heartbeats) }
-        guard bytes + batch.count <= bytesMax else {
+        guard bytes + batch.byteCount <= bytesMax else {
             dropped += 1
             return false
         }
-        waiting.append(Waiting(bytes: batch, heartbeats: heartbeats))
-        bytes += batch.count
+        waiting.append(Waiting(batch: batch, heartbeats: heartbeats))
+        bytes += batch.byteCount
         return true
     }
 
@@ -48,7 +48,7 @@ struct WaitingBatches {
         waiting = []
         bytes = 0
         var joined: [[UInt8]] = []
-        for batch in batches.map(\.bytes) {
+        for batch in batches.map(\.batch.joined) {
             if let last = joined.last, last.count + batch.count <= batchBytesMax {
                 joined[joined.count - 1].append(contentsOf: batch)
             } else {
@@ -61,7 +61,7 @@ struct WaitingBatches {
     private mutating func removeReplaced(by heartbeats: Set<HeartbeatKey>) {
         waiting.removeAll { earlier in
             guard let held = earlier.heartbeats, held.isSubset(of: heartbeats) else { return false }
-            bytes -= earlier.bytes.count
+            bytes -= earlier.batch.byteCount
             return true
         }
     }

@@ -14,7 +14,7 @@ import Synchronization
 /// Carries messages to other nodes; the two peer transports are its implementations.
 protocol PeerTransport: AnyObject, Sendable {
     /// Must not block; may drop.
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID)
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID)
     /// True while there is a connection to send on.
     func canReach(_ peer: NodeID) -> Bool
 }
@@ -100,7 +100,7 @@ final class NodeRuntime: Sendable {
                     node.host.departed = departed
                     let status = NodeStatusReader(node: node, cluster: cluster, member: member)
                     startMaintenance(of: node)
-                    startWaking(consumersOf: node.topics)
+                    startWaking(waitersOf: node)
                     let hashes = NodeStateHash(
                         node: node, inbox: inbox, blocking: hashing, clock: monotonicNanoseconds)
                     stateHash.withLock { $0 = hashes }
@@ -152,13 +152,15 @@ final class NodeRuntime: Sendable {
         node.host.close()
     }
 
-    /// Wakes consumers whose time to wait is over. A thread of its own: whatever the store has to do, nobody is late.
-    private func startWaking(consumersOf topics: TopicTable) {
+    /// Wakes consumers and answers producers whose time to wait is over. A thread of its own: whatever the store has to do, nobody is late.
+    private func startWaking(waitersOf node: Node) {
+        let (topics, broker) = (node.topics, node.broker)
         let thread = WorkerThread(name: "strata-waiters") { [self] in
             let pause = Wakeup()
             while !stopping.load(ordering: .relaxed) {
                 let now = monotonicNanoseconds()
                 for partition in topics.partitions { partition.expire(now: now) }
+                broker.expireWaiting(now: now)
                 pause.sleep(nanoseconds: Self.waitersInterval)
             }
         }
@@ -234,12 +236,12 @@ private final class RuntimeEnvironment: HostEnvironment {
         let (inbox, transport) = (inbox, transport)
         let threads = work.isIndependent ? pieceThreads : snapshotThread
         threads.run {
-            let outcome = work.perform { transport.send($0, lane: .snapshot, to: $1) }
+            let outcome = work.perform { transport.send(PeerBatch($0), lane: .snapshot, to: $1) }
             inbox.post(.snapshot(work.group, outcome))
         }
     }
 
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {
         transport.send(messages, lane: lane, to: peer)
     }
 

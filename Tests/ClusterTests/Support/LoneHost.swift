@@ -102,7 +102,7 @@ final class LoneHost: HostEnvironment {
     func submit(_ work: SnapshotWork) {}
     func fetch(_ fetch: LogFetch) { inbox.post(.fetched(fetch.perform())) }
 
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {
-        sent.append((lane, peer, PeerCodec.decode(messages) ?? []))
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {
+        sent.append((lane, peer, PeerCodec.decode(messages.joined) ?? []))
     }
 }

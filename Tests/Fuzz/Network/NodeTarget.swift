@@ -82,7 +82,7 @@ private final class FuzzNode: HostEnvironment {
     func submit(_ work: StorageWork) { storage.append(work) }
     func submit(_ work: SnapshotWork) { snapshots.append(work) }
     func fetch(_ fetch: LogFetch) { fetches.append(fetch) }
-    func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) { sent.append((peer, messages)) }
+    func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) { sent.append((peer, messages.joined)) }
 
     /// One turn of the host, and everything that it asked of others.
     private func turn() {

@@ -26,7 +26,7 @@ import Testing
     private static func queue(_ batches: [[UInt8]], lane: PeerLane = .control) -> [[UInt8]] {
         var waiting = WaitingBatches(lane)
         for batch in batches {
-            let isQueued = waiting.push(batch)
+            let isQueued = waiting.push(PeerBatch(batch))
             #expect(isQueued)
         }
         let bytes = waiting.bytes
@@ -63,17 +63,17 @@ import Testing
         let one = Self.batch([(.heartbeat, 1)])
         var waiting = WaitingBatches(bytesMax: one.count, replacesHeartbeats: true)
         for _ in 0..<100 {
-            let isQueued = waiting.push(one)
+            let isQueued = waiting.push(PeerBatch(one))
             #expect(isQueued)
         }
         #expect(waiting.dropped == 0 && waiting.count == 1)
-        let isQueued = waiting.push(Self.batch([(.vote, 1)]))
+        let isQueued = waiting.push(PeerBatch(Self.batch([(.vote, 1)])))
         #expect(!isQueued && waiting.dropped == 1)
     }
 
     @Test func theQueueOfAStreamKeepsOneToo() {
         let queue = LaneQueue(.control)
-        for context in 1...100 { queue.push(Self.batch([(.heartbeat, 1)], context: UInt64(context))) }
+        for context in 1...100 { queue.push(PeerBatch(Self.batch([(.heartbeat, 1)], context: UInt64(context)))) }
         #expect(queue.take(batchBytesMax: 1) == [Self.batch([(.heartbeat, 1)], context: 100)])
     }
 }

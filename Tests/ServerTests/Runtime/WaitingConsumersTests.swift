@@ -58,7 +58,7 @@ import Testing
     }
 
     private final class NoPeers: PeerTransport {
-        func send(_ messages: [UInt8], lane: PeerLane, to peer: NodeID) {}
+        func send(_ messages: PeerBatch, lane: PeerLane, to peer: NodeID) {}
         func canReach(_ peer: NodeID) -> Bool { false }
     }
 

@@ -29,7 +29,7 @@ final class GRPCPeerChannel<Transport: ClientTransport>: PeerChannel {
         self.identity = identity
     }
 
-    func push(_ batch: [UInt8], lane: PeerLane) {
+    func push(_ batch: PeerBatch, lane: PeerLane) {
         switch lane {
         case .control: control.push(batch)
         case .bulk: bulk.push(batch)

@@ -21,7 +21,7 @@ final class ControlLane: Sendable {
     var dropped: UInt64 { state.withLock { $0.waiting.dropped } }
 
     /// Queues a batch; does not block.
-    func push(_ batch: [UInt8]) {
+    func push(_ batch: PeerBatch) {
         let isFirst = state.withLock { state in
             guard state.waiting.push(batch), !state.isWriting else { return false }
             state.isWriting = true

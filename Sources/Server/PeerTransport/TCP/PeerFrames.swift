@@ -5,9 +5,13 @@ import NIOCore
 
 enum PeerFrames {
     static func frame(_ bytes: [UInt8], allocator: ByteBufferAllocator) -> ByteBuffer {
-        var buffer = allocator.buffer(capacity: bytes.count + 4)
-        buffer.writeInteger(UInt32(bytes.count), endianness: .little)
-        buffer.writeBytes(bytes)
+        frame(PeerBatch(bytes), allocator: allocator)
+    }
+
+    static func frame(_ batch: PeerBatch, allocator: ByteBufferAllocator) -> ByteBuffer {
+        var buffer = allocator.buffer(capacity: batch.byteCount + 4)
+        buffer.writeInteger(UInt32(batch.byteCount), endianness: .little)
+        for piece in batch.pieces { buffer.writeBytes(piece) }
         return buffer
     }
 }

@@ -57,26 +57,29 @@ final class TCPPeerChannel: PeerChannel {
         close()
     }
 
-    func push(_ batch: [UInt8], lane: PeerLane) {
+    func push(_ batch: PeerBatch, lane: PeerLane) {
         switch lane {
         case .control: control.push(batch)
         case .bulk: pushBulk(batch)
-        case .snapshot: snapshots.push(batch)
+        case .snapshot: snapshots.push(batch.joined)
         }
     }
 
-    private func pushBulk(_ batch: [UInt8]) {
+    private func pushBulk(_ batch: PeerBatch) {
         let channel = lanes[Int(PeerLane.bulk.rawValue)]
-        let count = batch.count
+        let count = batch.byteCount
         let waiting = waitingBulk.load(ordering: .relaxed)
         guard waiting + count <= PeerLimits.waitingBytesMax(.bulk), channel.isActive else {
             droppedCount.wrappingAdd(1, ordering: .relaxed)
             return
         }
         waitingBulk.wrappingAdd(count, ordering: .relaxed)
-        let written = channel.eventLoop.makePromise(of: Void.self)
-        written.futureResult.whenComplete { [self] _ in waitingBulk.wrappingSubtract(count, ordering: .relaxed) }
-        channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator), promise: written)
+        // Copied there: the host's thread has other things to do.
+        channel.eventLoop.execute { [self] in
+            channel.writeAndFlush(PeerFrames.frame(batch, allocator: channel.allocator)).whenComplete { [self] _ in
+                waitingBulk.wrappingSubtract(count, ordering: .relaxed)
+            }
+        }
     }
 
     var dropped: UInt64 { droppedCount.load(ordering: .relaxed) + control.dropped + snapshots.dropped }
