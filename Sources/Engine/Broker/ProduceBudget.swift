@@ -1,6 +1,6 @@
-// Bytes of record batches that this node has taken in and not answered. A node that takes in more than its disks and its
-// peers carry would hold all of it in memory and answer nobody in time; so what exceeds the budget waits its turn in
-// front of the log, in order, and what exceeds the queue is refused at once, as not written.
+// Bytes of record batches that this node has taken in and not answered. A node that takes in more than its disks and
+// its peers carry would hold all of it in memory and answer nobody in time; so what exceeds the budget waits its turn
+// in front of the log, in order, and what exceeds the queue is refused at once, as not written.
 import Cluster
 import Synchronization
 
@@ -10,6 +10,8 @@ final class ProduceBudget: Sendable {
     static let bytesMax = 32 * 1024 * 1024
     /// Bytes of batches that may wait for that.
     static let waitingBytesMax = 128 * 1024 * 1024
+    /// Batches that may wait for that, however small they are.
+    static let waitingMax = 65_536
     /// How long one may wait, in nanoseconds.
     static let waitMax: UInt64 = 5_000_000_000
 
@@ -22,18 +24,31 @@ final class ProduceBudget: Sendable {
 
     private struct State {
         var bytes = 0
-        var waiting: [Waiting] = []
-        /// First live element of `waiting`.
-        var head = 0
+        /// Those in front of `head` are gone.
+        private var waiting: [Waiting?] = []
+        private var head = 0
         var waitingBytes = 0
+        /// Somebody lets waiting batches begin; what comes meanwhile must not pass them.
+        var isReleasing = false
 
-        mutating func hasRoom(for count: Int) -> Bool { bytes == 0 || bytes + count <= ProduceBudget.bytesMax }
+        var waitingCount: Int { waiting.count - head }
 
-        mutating func removeFirst() -> Waiting {
-            let first = waiting[head]
-            waitingBytes -= first.bytes
+        static func hasRoom(for count: Int, beside used: Int) -> Bool {
+            used == 0 || used + count <= ProduceBudget.bytesMax
+        }
+
+        mutating func append(_ item: Waiting) {
+            waitingBytes += item.bytes
+            waiting.append(item)
+        }
+
+        /// Takes out the oldest one if it is to be; amortised O(1).
+        mutating func removeFirst(where condition: (Waiting) -> Bool) -> Waiting? {
+            guard head < waiting.count, let first = waiting[head], condition(first) else { return nil }
+            waiting[head] = nil
             head += 1
-            if head == waiting.count || head > 1024 {
+            waitingBytes -= first.bytes
+            if head * 2 > waiting.count {
                 waiting.removeFirst(head)
                 head = 0
             }
@@ -59,50 +74,51 @@ final class ProduceBudget: Sendable {
         enum Outcome { case begins, waits, refused }
         let now = clock()
         let outcome: Outcome = state.withLock { state in
-            if state.waiting.isEmpty, state.hasRoom(for: bytes) {
+            if state.waitingCount == 0, !state.isReleasing,
+                State.hasRoom(for: bytes, beside: state.bytes)
+            {
                 state.bytes += bytes
                 return .begins
             }
-            guard state.waitingBytes + bytes <= Self.waitingBytesMax else { return .refused }
-            state.waitingBytes += bytes
-            state.waiting.append(
-                Waiting(bytes: bytes, deadline: now + Self.waitMax, begin: begin, refuse: refuse))
+            guard state.waitingBytes + bytes <= Self.waitingBytesMax, state.waitingCount < Self.waitingMax else {
+                return .refused
+            }
+            state.append(Waiting(bytes: bytes, deadline: now + Self.waitMax, begin: begin, refuse: refuse))
             return .waits
         }
         switch outcome {
         case .begins: begin()
         case .waits: break
         case .refused:
-            refuse(.unavailable("\(Self.waitingBytesMax) bytes of batches wait on this node already; slow down"))
+            refuse(.unavailable("too many batches wait on this node already; slow down"))
         }
     }
 
-    /// A batch that had begun was answered.
+    /// A batch that had begun was answered. Lets others begin, unless that is going on already: one that is refused as
+    /// soon as it begins leaves inside this call.
     func leave(bytes: Int) {
-        let begun = state.withLock { state in
+        let releases = state.withLock { state in
             state.bytes -= bytes
-            var begun: [Waiting] = []
-            while state.head < state.waiting.count, state.hasRoom(for: state.waiting[state.head].bytes) {
-                let next = state.removeFirst()
-                state.bytes += next.bytes
-                begun.append(next)
-            }
-            return begun
+            defer { state.isReleasing = true }
+            return !state.isReleasing
         }
-        for item in begun { item.begin() }
+        guard releases else { return }
+        while let next = nextToBegin() { next.begin() }
+    }
+
+    private func nextToBegin() -> Waiting? {
+        state.withLock { state in
+            let used = state.bytes
+            let next = state.removeFirst { State.hasRoom(for: $0.bytes, beside: used) }
+            if let next { state.bytes += next.bytes } else { state.isReleasing = false }
+            return next
+        }
     }
 
     /// Refuses what has waited for too long.
     func expire(now: UInt64) {
-        let late = state.withLock { state in
-            var late: [Waiting] = []
-            while state.head < state.waiting.count, state.waiting[state.head].deadline <= now {
-                late.append(state.removeFirst())
-            }
-            return late
-        }
-        for item in late {
-            item.refuse(
+        while let late = state.withLock({ $0.removeFirst { $0.deadline <= now } }) {
+            late.refuse(
                 .unavailable("more batches come in than this node gets onto its disk and its peers'; slow down"))
         }
     }
