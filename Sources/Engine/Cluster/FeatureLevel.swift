@@ -71,8 +71,9 @@ extension ClusterHost {
         proposal.requiredLevel > inbox.featureLevel.load(ordering: .relaxed)
     }
 
-    /// Whether a proposal has to wait because earlier ones of its group do. A later write does not wait for a level that
-    /// may never come: the fenced commands before it fail then, as not written, so that none is carried out after it.
+    /// Whether a proposal has to wait because earlier ones of its group do. A later write does not wait for a level
+    /// that may never come: the fenced commands before it fail then, as not written, so that none is carried out after
+    /// it.
     func mustWaitBehindParked(_ proposal: Proposal, of id: GroupID) -> Bool {
         // What a peer forwards keeps its own order and waits nowhere twice.
         guard parked.holds(id), proposal.mayForward || proposal.leaderDeadline > 0 else { return false }

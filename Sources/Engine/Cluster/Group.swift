@@ -75,7 +75,7 @@ final class Group {
     /// What the host's observer was last told.
     var publishedStatus: GroupStatus?
 
-    /// Entries were stored since the log was sealed; opening seals it.
+    /// Entries were stored since the log was sealed, or a crash left it unsealed.
     var isUnsealed = false
     /// When entries became durable last, and when this was last recorded apart from the log; see
     /// ``ClusterHost/sealIdleLogs()``.

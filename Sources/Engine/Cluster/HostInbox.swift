@@ -126,8 +126,8 @@ public struct ReadRequest: Sendable {
 public final class HostInbox: Sendable {
     /// Bytes of proposals that may wait for a turn.
     public static let proposalBytesMax = 64 * 1024 * 1024
-    /// Bytes of bulk traffic that one turn takes in, so that it is over in a few milliseconds and the next one sees what
-    /// came in for control meanwhile.
+    /// Bytes of bulk traffic that one turn takes in, so that it is over in a few milliseconds and the next one sees
+    /// what came in for control meanwhile.
     static let turnBytesMax = 4 * 1024 * 1024
 
     struct Content {

@@ -1,6 +1,6 @@
 // What waits at this node before it can go on its way: for a group, for a leader, for a connection to it, or for the
-// cluster's feature level. Within a group what waits here is newer than what the group holds and what was forwarded, and
-// keeps its order: a later write of a connection must never go before an earlier one that is acknowledged after it.
+// cluster's feature level. Within a group what waits here is newer than what the group holds and what was forwarded,
+// and keeps its order: a later write of a connection must never go before an earlier one that is acknowledged after it.
 
 /// The proposals that wait, in order within their group. Bounded by whoever adds to it.
 struct ParkedProposals {

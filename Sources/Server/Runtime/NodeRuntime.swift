@@ -152,7 +152,8 @@ final class NodeRuntime: Sendable {
         node.host.close()
     }
 
-    /// Wakes consumers and answers producers whose time to wait is over. A thread of its own: whatever the store has to do, nobody is late.
+    /// Wakes consumers and answers producers whose time to wait is over. A thread of its own: whatever the store has to
+    /// do, nobody is late.
     private func startWaking(waitersOf node: Node) {
         let (topics, broker) = (node.topics, node.broker)
         let thread = WorkerThread(name: "strata-waiters") { [self] in
